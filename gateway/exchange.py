@@ -1,0 +1,121 @@
+"""The ladder of frozen values that a request climbs: Received → Admitted → Scrubbed → Routed → Answered → Released.
+
+Each type says what has been done. A backend takes only `Routed`; only `stages.route` makes one, from a `Scrubbed` that
+only `stages.scrub` makes (a test reads the source and keeps it so). Text never shows in a repr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from policies.schema import Policy
+
+Api = Literal["chat.completions", "completions", "responses", "embeddings"]
+Target = Literal["vllm", "mpc"]
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: an API key of a tenant. `key_id` is public; the key itself is never kept."""
+
+    tenant: str
+    key_id: str
+    role: str = "caller"
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationScope:
+    """Whose values a conversation's pseudonyms stand for; all three are associated data of each vault entry."""
+
+    tenant: str
+    key_id: str
+    conversation_id: str  # from the header, else a keyed hash: see stages.scrub
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A detected value: code points [start, end) of one text, its entity type and the detector's score (0 to 1)."""
+
+    start: int
+    end: int
+    entity: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedValue:
+    """One replacement that stands in this very request: `token` went upstream in place of the caller's `value`."""
+
+    token: str = field(repr=False)
+    value: str = field(repr=False)
+    entity: str
+    kind: Literal["surrogate", "placeholder", "encrypt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request whose JSON was read within the limits and whose fields are all known."""
+
+    request_id: str
+    api: Api
+    principal: Principal
+    body: Json = field(repr=False)
+    conversation_header: str | None = field(default=None, repr=False)
+    received_unix_s: float = 0.0
+
+    @property
+    def stream(self) -> bool:
+        return bool(self.body.get("stream"))
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that a policy admits. The policy version is fixed here and holds to the end of the request."""
+
+    received: Received
+    policy: Policy
+    policy_version: int
+    reservation_id: str | None = None  # a reservation in the privacy ledger, settled after the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbed:
+    """A request whose every text leaf has been scrubbed. `counts` maps (entity, action) to occurrences."""
+
+    admitted: Admitted
+    scope: ConversationScope
+    body: Json = field(repr=False)
+    issued: tuple[IssuedValue, ...] = field(repr=False)
+    counts: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A scrubbed request and where it goes. `model` is the name that the upstream knows."""
+
+    scrubbed: Scrubbed
+    target: Target
+    model: str
+    body: Json = field(repr=False)  # the scrubbed body as it goes upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the model answered: a whole body, or the upstream's events one by one. Still in surrogates."""
+
+    routed: Routed
+    body: Json | None = field(repr=False)
+    events: AsyncIterator[Json] | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What the caller gets: restored and scanned, whole or as events."""
+
+    answered: Answered
+    body: Json | None = field(repr=False)
+    events: AsyncIterator[Json] | None = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,79 @@
+"""The protocols that stages name; `gateway.app` hands them the adapters (backends, stores, the detector pool).
+
+Every method may raise the typed errors of `gateway.errors`; nothing else may come out of an adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.exchange import ConversationScope, IssuedValue, Json, Principal, Routed, Span
+from policies.schema import Policy
+
+
+class Detector(Protocol):
+    """Finds personal data. Raises DetectorFailed on a fault or a timeout: never an empty answer instead."""
+
+    async def detect(self, texts: Sequence[str], policy: Policy) -> list[tuple[Span, ...]]:
+        """The spans of each text, sorted, non-overlapping, thresholds of the policy applied."""
+        ...
+
+
+class SpanCache(Protocol):
+    """Spans under a keyed hash of (text, policy digest, models, languages). Holds offsets and types, never text."""
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[tuple[Span, ...] | None]: ...
+
+    async def put_many(self, entries: Mapping[bytes, tuple[Span, ...]], ttl_s: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Texts after replacement, what was issued in them, and counts by (entity, action)."""
+
+    texts: tuple[str, ...] = field(repr=False)
+    issued: tuple[IssuedValue, ...] = field(repr=False)
+    counts: Mapping[tuple[str, str], int]
+
+
+class Pseudonyms(Protocol):
+    """Replaces spans by the policy's actions, the same value by the same token throughout a conversation.
+
+    Raises PolicyRefusal where a `block` entity was found, StoreUnavailable where the vault can't be reached.
+    """
+
+    async def replace(
+        self, scope: ConversationScope, texts: Sequence[str], spans: Sequence[Sequence[Span]], policy: Policy
+    ) -> Replaced: ...
+
+
+class Backend(Protocol):
+    """A model server. Takes only `Routed`. Closing the iterator of `stream` cancels the upstream request."""
+
+    async def complete(self, routed: Routed) -> Json: ...
+
+    def stream(self, routed: Routed) -> AsyncIterator[Json]: ...
+
+    async def models(self) -> list[str]: ...
+
+
+class KeyStore(Protocol):
+    """API keys under a keyed hash."""
+
+    async def find(self, presented_key: str) -> Principal | None: ...
+
+
+class PolicyStore(Protocol):
+    """Policies with versions. `resolve` gives the one that serves this principal, model and path, or PolicyRefusal."""
+
+    async def resolve(self, principal: Principal, model: str, path: str) -> tuple[Policy, int]: ...
+
+
+class AuditLog(Protocol):
+    """Content-free records: `admission` stands before the first byte goes upstream, `outcome` after, whatever happens."""
+
+    async def admission(self, record: Mapping[str, object]) -> None: ...
+
+    async def outcome(self, record: Mapping[str, object]) -> None: ...
