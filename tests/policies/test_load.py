@@ -37,7 +37,7 @@ def test_no_pack_lets_a_secret_through() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        ("id: x\nentities:\n  PERSON:\n    acton: mask\n", 3, "did you mean 'action'"),
+        ("id: x\nentities:\n  PERSON:\n    acton: mask\n", 4, "did you mean 'action'"),
         ("id: x\nlimts: {}\n", 2, "did you mean 'limits'"),
         ("id: x\nentities:\n  EMAIL_ADRESS: {action: mask}\n", 3, "did you mean EMAIL_ADDRESS"),
         ("id: x\nentities:\n  PERSON: {action: hide}\n", 3, "must be 'surrogate', 'placeholder'"),
