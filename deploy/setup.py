@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,14 +72,19 @@ class Progress:
             print(f"  {outcome} {title}  ({time.monotonic() - started_s:.1f} s)", flush=True)
 
 
-def run(argv: list[str], report: Callable[[str], None], environment: dict[str, str] | None = None) -> None:
+def run(argv: list[str], report: Callable[[str], None]) -> None:
     """Runs a command with its output in the log. Raises SetupError with the last lines of it."""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     LOG.parent.mkdir(parents=True, exist_ok=True)
     with (
         LOG.open("a", encoding="utf-8") as log,
-        subprocess.Popen(
-            argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=os.environ | (environment or {})
+        subprocess.Popen(  # noqa: S603 - the commands are written below
+            argv,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         ) as process,
     ):
         log.write(f"$ {' '.join(argv)}\n")
@@ -151,11 +157,13 @@ def setup_main(extras: set[str], progress: Progress) -> None:
     if extras & WITH_TORCH:
         progress.step("installing torch (CPU) into .venv", lambda report: install_torch(MAIN, constraints, report))
     target = f".[{','.join(sorted(extras))}]" if extras else "."
-    progress.step(f"installing llmos {target} into .venv", lambda report: run(pip(MAIN, "install", "-c", str(constraints), "-e", target), report))
+    progress.step(
+        f"installing llmos {target} into .venv", lambda report: run(pip(MAIN, "install", "-c", str(constraints), "-e", target), report)
+    )
     for extra in sorted(extras & set(WITHOUT_DEPENDENCIES)):
         requirements = [pinned(name, constraints) for name in WITHOUT_DEPENDENCIES[extra]]
-        argv = pip(MAIN, "install", "--no-deps", *requirements)
-        progress.step(f"installing {' '.join(requirements)} into .venv", lambda report, argv=argv: run(argv, report))
+        work = partial(run, pip(MAIN, "install", "--no-deps", *requirements))
+        progress.step(f"installing {' '.join(requirements)} into .venv", work)
     (MAIN / STAMP).write_text(f"{wanted} {' '.join(sorted(extras))}", "utf-8")
 
 
@@ -186,7 +194,10 @@ def main() -> int:
     parser.add_argument("--without-vllm", action="store_true", help="neither .venv-vllm nor the model: for a server that runs elsewhere")
     options = parser.parse_args()
     if sys.version_info < MIN_PYTHON:
-        print(f"LLMOS needs Python 3.11 or newer; this is {platform.python_version()}. Name another: make PYTHON=python3.12 …", file=sys.stderr)
+        print(
+            f"LLMOS needs Python 3.11 or newer; this is {platform.python_version()}. Name another: make PYTHON=python3.12 …",
+            file=sys.stderr,
+        )
         return 1
     progress = Progress()
     try:
