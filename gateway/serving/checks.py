@@ -101,7 +101,9 @@ def model(settings: Settings) -> Finding:
     except (OSError, ValueError, KeyError):
         return Finding("model", "SmolLM2 is not prepared", "make setup, or llmos model prepare")
     return (
-        Finding("model", f"{missing[0]} is missing", "make setup, or llmos model prepare") if missing else Finding("model", manifest["source"]["package"])
+        Finding("model", f"{missing[0]} is missing", "make setup, or llmos model prepare")
+        if missing
+        else Finding("model", manifest["source"]["package"])
     )
 
 
