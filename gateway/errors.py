@@ -5,7 +5,10 @@ LlmosError
 │   ├── UnknownField               a field that is on no allow-list
 │   ├── UnsupportedContent         a part (image, audio, file, token ids) that can't be scrubbed
 │   ├── TooLarge              413  a limit on size, count or depth
-│   └── UnknownModel          404  a model name that the gateway does not serve
+│   ├── UnknownModel          404  a model name that the gateway does not serve
+│   ├── InvalidPolicy         422  a policy document that does not load, or may not be applied
+│   ├── NotFound              404  an administered thing that is not there
+│   └── EditConflict          412  somebody else changed it first (If-Match does not hold)
 ├── Unauthenticated           401  no key, or a wrong one
 ├── Forbidden                 403  a key that may not do this
 │   └── PolicyRefusal              the policy refuses this request
@@ -63,6 +66,18 @@ class TooLarge(BadRequest):
 
 class UnknownModel(BadRequest):
     status, code = 404, "model_not_found"
+
+
+class InvalidPolicy(BadRequest):
+    status, code = 422, "invalid_policy"
+
+
+class NotFound(BadRequest):
+    status, code = 404, "not_found"
+
+
+class EditConflict(BadRequest):
+    status, code = 412, "edit_conflict"
 
 
 class Unauthenticated(LlmosError):
