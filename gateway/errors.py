@@ -26,22 +26,31 @@ A message says what was wrong and how to mend it, and never quotes the text of a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
 class LlmosError(Exception):
-    """The root. `param` names the field of the request, `retry_after_s` fills Retry-After."""
+    """The root. `param` names the field of the request, `retry_after_s` fills Retry-After, `headers` join the answer's."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: ClassVar[str] = "internal_error"
     should_retry: ClassVar[bool | None] = None  # None: the client decides by the status
 
-    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         """The error object of OpenAI's API."""
