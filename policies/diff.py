@@ -32,9 +32,7 @@ def diff(before: Policy | None, after: Policy | None) -> list[Change]:
     left = _leaves(before.model_dump(mode="json")) if before is not None else {}
     right = _leaves(after.model_dump(mode="json")) if after is not None else {}
     return [
-        Change(path, left.get(path), right.get(path))
-        for path in sorted(left.keys() | right.keys())
-        if left.get(path) != right.get(path)
+        Change(path, left.get(path), right.get(path)) for path in sorted(left.keys() | right.keys()) if left.get(path) != right.get(path)
     ]
 
 
