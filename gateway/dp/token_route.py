@@ -47,7 +47,8 @@ def read_handshake(nonce: str, answer: Mapping[str, Any]) -> ProvenModel:
     served = read_proof(nonce, choices[0].get("token_ids") or ())
     if served is None:
         raise UpstreamFailed(
-            "the model server does not run the private-sampling plugin; start it with --logits-processors vllm_plugin.runner_v1:DpLogitsProcessor"
+            "the model server does not run the private-sampling plugin; start it with "
+            "--logits-processors vllm_plugin.runner_v1:DpLogitsProcessor"
         )
     return served
 

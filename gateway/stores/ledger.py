@@ -113,11 +113,11 @@ class RedisLedger:
     ) -> tuple[str, int, int, Balance]:
         spaces = coordinates(budget)
         window = budget.window
-        length = window.period if window.kind == "calendar" else str((window.seconds or 0) * 1000)
+        length = window.period or str((window.seconds or 0) * 1000)
         now = "" if self._clock is None else str(int(self._clock() * 1000))
         arguments = [operation, now, _signature(budget, spaces), window.kind, length, _join([c.cap for c in spaces])]
         try:
-            raw = await self._script(keys=self._keys(account), args=[*arguments, reservation_id, _join(wanted)])
+            raw = await cast(Any, self._script)(keys=self._keys(account), args=[*arguments, reservation_id, _join(wanted)])
         except RedisError as error:
             raise StoreUnavailable("the privacy ledger can't be reached; nothing was sent upstream") from error
         status, now_ms, resets_ms, spent, life, caps = (_text(part) for part in raw)

@@ -45,10 +45,14 @@ def assert_shape(released: dict[str, Any]) -> None:
     assert len(released["series"]) == 2
 
 
-json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+)
 
 
-@given(answer=st.none() | st.text() | json_values.map(json.dumps) | json_values.map(lambda v: json.dumps({"score": v, "series": v, "risk": v})))
+@given(
+    answer=st.none() | st.text() | json_values.map(json.dumps) | json_values.map(lambda v: json.dumps({"score": v, "series": v, "risk": v}))
+)
 @settings(max_examples=60, deadline=None)
 def test_the_shape_never_depends_on_the_answer(answer: str | None) -> None:
     assert_shape(release(FULL, answer))
@@ -62,7 +66,9 @@ def test_deep_nesting_and_huge_numbers_are_failed_answers() -> None:
 
 def test_a_good_answer_shows_at_large_epsilon_and_a_failed_one_shows_the_default() -> None:
     sharp = rule(
-        score=number(epsilon=1e6), risk={"enum": ["a", "b", "c"], "x-dp": {"mechanism": "randomized_response", "epsilon": 30.0}}, n=number("integer", 1e6)
+        score=number(epsilon=1e6),
+        risk={"enum": ["a", "b", "c"], "x-dp": {"mechanism": "randomized_response", "epsilon": 30.0}},
+        n=number("integer", 1e6),
     )
     assert release(sharp, '{"score": 7.25, "risk": "c", "n": 3}') == {"score": pytest.approx(7.25, abs=0.01), "risk": "c", "n": 3}
     assert release(sharp, '{"score": 99, "risk": "z", "n": true}') == {"score": pytest.approx(10, abs=0.01), "risk": "a", "n": 5}
