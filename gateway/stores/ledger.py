@@ -17,12 +17,12 @@ from typing import Any, cast
 from urllib.parse import quote, unquote
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from gateway.dp.accountant import Coordinate, amounts, claimed_epsilon, coordinates
 from gateway.dp.loss import Loss
-from gateway.errors import BudgetExceeded, PolicyRefusal, StoreUnavailable
+from gateway.errors import BudgetExceeded, PolicyRefusal
 from gateway.ports import Balance, BudgetAccount, BudgetDay
+from gateway.stores.failures import reaching
 from policies.dp import Budget
 
 PREFIX = "llmos:dp:"
@@ -75,23 +75,19 @@ class RedisLedger:
         """Override the policy's epsilon for this account from now on; None takes the override away. Spent amounts stay."""
         fields = [f"cap:{i}" for i in range(1, len(coordinates(budget)) + 1)]
         meta = self._keys(account)[0]
-        try:
+        changed = budget if epsilon is None else Budget.model_validate(budget.model_dump() | {"epsilon": epsilon})
+        caps = {field: c.cap for field, c in zip(fields, coordinates(changed), strict=True)}
+        with reaching("change a privacy budget"):
             if epsilon is None:
                 await cast(Any, self._redis.hdel(meta, *fields))
             else:
-                changed = Budget.model_validate(budget.model_dump() | {"epsilon": epsilon})
-                caps = {f: c.cap for f, c in zip(fields, coordinates(changed), strict=True)}
                 await cast(Any, self._redis.hset(meta, mapping=cast(Any, caps)))
-        except RedisError as error:
-            raise StoreUnavailable("the privacy ledger can't be reached; nothing was changed") from error
         return await self.balance(account, budget)
 
     async def history(self, account: BudgetAccount, budget: Budget) -> list[BudgetDay]:
         """What was spent by UTC day of admission, oldest first."""
-        try:
+        with reaching("read the privacy ledger"):
             raw = await cast(Any, self._redis.hgetall(self._keys(account)[3]))
-        except RedisError as error:
-            raise StoreUnavailable("the privacy ledger can't be reached") from error
         days: dict[int, list[int]] = {}
         size = len(coordinates(budget))
         for key, value in raw.items():
@@ -101,10 +97,8 @@ class RedisLedger:
 
     async def accounts(self) -> list[BudgetAccount]:
         """Every account that has spent or has an override."""
-        try:
+        with reaching("read the privacy ledger"):
             found = [_text(key) async for key in self._redis.scan_iter(match=f"{PREFIX}*:meta", count=500)]
-        except RedisError as error:
-            raise StoreUnavailable("the privacy ledger can't be reached") from error
         parts = sorted(key.removeprefix(PREFIX + "{").removesuffix("}:meta").split("/") for key in found)
         return [BudgetAccount(*(unquote(p) for p in part)) for part in parts if len(part) == 3]
 
@@ -116,10 +110,8 @@ class RedisLedger:
         length = window.period or str((window.seconds or 0) * 1000)
         now = "" if self._clock is None else str(int(self._clock() * 1000))
         arguments = [operation, now, _signature(budget, spaces), window.kind, length, _join([c.cap for c in spaces])]
-        try:
+        with reaching("book in the privacy ledger"):
             raw = await cast(Any, self._script)(keys=self._keys(account), args=[*arguments, reservation_id, _join(wanted)])
-        except RedisError as error:
-            raise StoreUnavailable("the privacy ledger can't be reached; nothing was sent upstream") from error
         status, now_ms, resets_ms, spent, life, caps = (_text(part) for part in raw)
         if status == "changed":
             raise PolicyRefusal(

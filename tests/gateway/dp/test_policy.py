@@ -31,7 +31,7 @@ def test_epsilon_must_be_positive_and_finite(epsilon: float) -> None:
     with pytest.raises(ValidationError):
         TokenRule(kind="token", selection="argmax", epsilon_per_token=epsilon, max_tokens=5)
     with pytest.raises(ValidationError, match="epsilon"):
-        StructuredRule(kind="structured", schema=shape(a=NUMBER | {"x-dp": {"mechanism": "laplace", "epsilon": epsilon}}))
+        StructuredRule(kind="structured", json_schema=shape(a=NUMBER | {"x-dp": {"mechanism": "laplace", "epsilon": epsilon}}))
 
 
 @pytest.mark.parametrize("delta", [0.0, 1.0, -0.1, 2.0, float("nan")])
@@ -40,7 +40,7 @@ def test_delta_lies_between_zero_and_one(delta: float) -> None:
         Budget(epsilon=1.0, delta=delta)
     gaussian = {"mechanism": "gaussian", "epsilon": 1.0, "delta": delta}
     with pytest.raises(ValidationError, match="delta"):
-        StructuredRule(kind="structured", schema=shape(a=NUMBER | {"x-dp": gaussian}))
+        StructuredRule(kind="structured", json_schema=shape(a=NUMBER | {"x-dp": gaussian}))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ BAD_SHAPES = {
 @pytest.mark.parametrize("name", BAD_SHAPES)
 def test_shapes_that_are_not_fixed_or_noised_are_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="schema"):
-        StructuredRule(kind="structured", schema=BAD_SHAPES[name])
+        StructuredRule(kind="structured", json_schema=BAD_SHAPES[name])
 
 
 def test_a_recursive_object_is_refused() -> None:

@@ -17,7 +17,7 @@ from policies.dp_schema import Leaf
 
 
 def rule(**properties: Any) -> StructuredRule:
-    return StructuredRule(kind="structured", schema={"type": "object", "properties": properties})
+    return StructuredRule(kind="structured", json_schema={"type": "object", "properties": properties})
 
 
 def number(kind: str = "number", epsilon: float = 1.0, **changes: Any) -> dict[str, Any]:
