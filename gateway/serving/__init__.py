@@ -1,0 +1,1 @@
+"""The processes behind the gateway on one machine: the model's files, Valkey, vLLM, and their supervisor."""

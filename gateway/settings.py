@@ -1,0 +1,164 @@
+"""The deployment's settings: one frozen value, read once at start from LLMOS_* variables over an optional TOML file.
+
+Policies (what is scrubbed, noised, routed) are reviewed data and live in `policies`, not here. Secrets are masked in
+repr; that does not protect them from somebody who can read this process's environment or the settings file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+PREFIX = "LLMOS_"
+CONFIG_FILE_VARIABLE = "LLMOS_CONFIG"
+FOREIGN_PREFIXES = ("LLMOS_TEST_", "LLMOS_BENCH_", "LLMOS_CLIENT_")  # read by tests, benchmarks and client commands
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, malformed, or refused in production. The message never quotes a value."""
+
+
+class Settings(BaseModel):
+    """Every field `x` is the variable LLMOS_X and the TOML key `x`; `model_fields` carries the documentation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    env: Literal["development", "production"] = Field(
+        "development", description="`production` refuses the conveniences meant for one's own machine."
+    )
+    data_dir: Path = Field(Path(".llmos"), description="Where the model, the embedded Valkey, the logs and the master key live.")
+    host: str = Field("127.0.0.1", description="The address that the gateway binds.")
+    port: Port = Field(8080, description="The port that the gateway binds.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The level of the log; no level writes request text."
+    )
+
+    upstream: str | None = Field(None, description="Base URL of an OpenAI-compatible server, ending in /v1. Unset: `llmos up` starts vLLM.")
+    upstream_api_key: SecretStr | None = Field(None, description="The key that the upstream asks for, if it does.")
+    embeddings_upstream: str | None = Field(
+        None, description="Base URL of the server for /v1/embeddings (vLLM: a process with `--runner pooling`)."
+    )
+    models: tuple[str, ...] = Field(
+        (), description="Model names served besides those that the upstream lists; comma-separated in the variable."
+    )
+    vllm_port: Port = Field(8001, description="The loopback port of the vLLM that `llmos up` starts.")
+    vllm_max_model_len: PositiveInt = Field(2048, description="Context length in tokens of the vLLM that `llmos up` starts.")
+
+    redis_url: SecretStr | None = Field(None, description="A Redis or Valkey server. Unset: an embedded Valkey under the data directory.")
+    master_key_file: Path | None = Field(
+        None, description="32 random bytes that every key of the gateway is derived from. Unset: `master.key` in the data directory."
+    )
+    dev_key: SecretStr | None = Field(None, description="An API key for local use; refused in production.")
+
+    max_body_bytes: PositiveInt = Field(4 * 2**20, description="The largest request body.")
+    max_messages: PositiveInt = Field(2000, description="The most messages (or inputs) in one request.")
+    max_depth: PositiveInt = Field(64, description="The deepest nesting of a request's JSON.")
+    max_concurrent_requests: PositiveInt = Field(256, description="Requests served at once; more get a 503 with Retry-After.")
+    request_timeout_s: PositiveSeconds = Field(
+        600.0, description="The longest time from the first byte of a request to the last of its answer."
+    )
+    upstream_connect_timeout_s: PositiveSeconds = Field(5.0, description="The longest time to connect to the upstream.")
+    upstream_idle_timeout_s: PositiveSeconds = Field(120.0, description="The longest silence of the upstream inside an answer.")
+    detector_workers: PositiveInt = Field(2, description="Processes that detect personal data.")
+    detect_timeout_s: PositiveSeconds = Field(
+        30.0, description="The longest detection for one request; then it is refused, never sent unscrubbed."
+    )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("upstream", "embeddings_upstream")
+    @classmethod
+    def _is_http_base(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must be an http:// or https:// base URL, such as http://127.0.0.1:8001/v1")
+        return value.rstrip("/") if value else None
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+    @model_validator(mode="after")
+    def _is_fit_for_production(self) -> Self:
+        if self.env == "production":
+            if self.dev_key is not None:
+                raise ValueError("dev_key is for one's own machine; unset LLMOS_DEV_KEY and issue keys with `llmos keys`")
+            if self.master_key_file is None:
+                raise ValueError("production needs LLMOS_MASTER_KEY_FILE, a file kept apart from the data directory")
+        return self
+
+    @property
+    def master_key_path(self) -> Path:
+        return self.master_key_file or self.data_dir / "master.key"
+
+    @property
+    def model_dir(self) -> Path:
+        """Where `llmos model prepare` puts SmolLM2."""
+        return self.data_dir / "models" / "smollm2"
+
+    @property
+    def base_url(self) -> str:
+        """Where an OpenAI client on this machine finds the gateway."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compares, does not bind
+        return f"http://{host}:{self.port}/v1"
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], **overrides: Any) -> Self:
+        """Settings from `environ`, over the TOML file that LLMOS_CONFIG names, under `overrides` that are not None.
+
+        An empty variable counts as unset. Raises SettingsError, also for a LLMOS_* variable that no field knows: a
+        misspelt LLMOS_ENV would otherwise run production as development.
+        """
+        values = _read_toml(environ.get(CONFIG_FILE_VARIABLE))
+        for variable, value in environ.items():
+            if not variable.startswith(PREFIX) or variable.startswith(FOREIGN_PREFIXES) or variable == CONFIG_FILE_VARIABLE or not value:
+                continue
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in cls.model_fields:
+                near = difflib.get_close_matches(name, cls.model_fields, n=1)
+                hint = f"did you mean {PREFIX}{near[0].upper()}?" if near else "docs/settings.md lists those that are."
+                raise SettingsError(f"{variable} is not a setting; {hint}")
+            values[name] = value
+        values |= {name: value for name, value in overrides.items() if value is not None}
+        try:
+            settings = cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingsError("; ".join(_describe(each["loc"], each["msg"]) for each in error.errors(include_input=False))) from None
+        return settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
+
+    @classmethod
+    def from_process(cls, **overrides: Any) -> Self:
+        """`read` over this process's environment: called once, by a command."""
+        return cls.read(os.environ, **overrides)
+
+
+def _read_toml(path: str | None) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        with Path(path).open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"{CONFIG_FILE_VARIABLE} names {path}, which can't be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+
+
+def _describe(location: tuple[int | str, ...], message: str) -> str:
+    name = ".".join(str(part) for part in location)
+    return f"{PREFIX}{name.upper()}: {message}" if name else message
