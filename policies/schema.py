@@ -9,7 +9,10 @@ import difflib
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from policies.patterns import compile_pattern
 
 
 class Strict(BaseModel):
@@ -26,7 +29,8 @@ class Strict(BaseModel):
                 if name not in known:
                     near = difflib.get_close_matches(str(name), known, n=1)
                     hint = f"; did you mean {near[0]!r}?" if near else f"; known fields: {', '.join(sorted(known))}"
-                    raise ValueError(f"unknown field {name!r} in {cls.__name__}{hint}")
+                    message = f"unknown field {str(name)!r} in {cls.__name__}{hint}"
+                    raise PydanticCustomError("unknown_field", "{message}", {"message": message, "name": str(name)})
         return data
 
 
@@ -56,6 +60,12 @@ class RegexPattern(Strict):
     regex: Annotated[str, Field(min_length=1, max_length=2000)]
     score: Annotated[float, Field(ge=0.0, le=1.0)] = 0.6
 
+    @field_validator("regex")
+    @classmethod
+    def _runs_in_linear_time(cls, regex: str) -> str:
+        compile_pattern(regex)
+        return regex
+
 
 class CustomRecognizer(Strict):
     """A tenant's own recognizer: patterns, words that raise the score when near, a checksum, deny and allow lists."""
@@ -69,14 +79,32 @@ class CustomRecognizer(Strict):
     deny_list: tuple[str, ...] = ()
     allow_list: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _finds_something(self) -> CustomRecognizer:
+        if not self.patterns and not self.deny_list:
+            raise ValueError(f"recognizer {self.name!r} has neither `patterns` nor a `deny_list`, so it would find nothing")
+        return self
+
 
 class Match(Strict):
-    """Which requests a policy serves. An empty list matches all; every non-empty list must match."""
+    """Which requests a policy serves. An empty list matches all; every non-empty list must match.
+
+    `keys` are key ids. `models` and `paths` may end in `*`, which stands for any rest. Among the policies that match,
+    the most specific one serves: see `policies.resolve`.
+    """
 
     tenants: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+
+    @field_validator("models", "paths")
+    @classmethod
+    def _star_stands_last(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if "*" in name[:-1]:
+                raise ValueError(f"in {name!r}: `*` may stand only at the end")
+        return names
 
 
 class ResponseRule(Strict):
@@ -116,8 +144,28 @@ class Retention(Strict):
     vault_ttl_s: Annotated[int, Field(gt=0, le=31_536_000)] = 86_400
 
 
+class AuditRule(Strict):
+    """How much an audit record says. `minimal` leaves out the counts by entity; text is in neither."""
+
+    level: Literal["full", "minimal"] = "full"
+
+
+class RecallFloor(Strict):
+    """The share of a tenant's own labelled spans that must be found before this policy may serve it in production.
+
+    Recall is the share of labelled spans that detection covers whole, over all entities and by entity.
+    """
+
+    overall: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    entities: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")], Annotated[float, Field(ge=0.0, le=1.0)]] = {}
+
+    @property
+    def asks(self) -> bool:
+        return self.overall is not None or bool(self.entities)
+
+
 class Policy(Strict):
-    """One policy. `extends` names a pack whose fields this one overrides (see `policies.load`)."""
+    """One policy. `extends` names the pack or policy whose fields this one overrides (see `policies.merge`)."""
 
     schema_version: Literal[1] = 1
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
@@ -129,6 +177,9 @@ class Policy(Strict):
     recognizers: tuple[CustomRecognizer, ...] = ()
     response: ResponseRule = ResponseRule()
     routing: Routing = Routing()
-    limits: Limits = Limits()
+    limits: Limits = Limits()  # of one key
+    tenant_limits: Limits = Limits()  # of all keys of a tenant together
     retention: Retention = Retention()
+    audit: AuditRule = AuditRule()
+    recall_floor: RecallFloor = RecallFloor()
     allowed_fields: tuple[str, ...] = ()  # request fields outside the known list that this policy lets through unscrubbed
