@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.exchange import ConversationScope, IssuedValue, Json, Principal, Routed, Span
+from gateway.exchange import AnswerText, Api, ConversationScope, IssuedValue, Json, Principal, Routed, Scrubbed, ServedModel, Span
 from policies.schema import Policy
 
 
@@ -56,7 +56,26 @@ class Backend(Protocol):
 
     def stream(self, routed: Routed) -> AsyncIterator[Json]: ...
 
-    async def models(self) -> list[str]: ...
+
+class ModelCatalogue(Protocol):
+    """The model names that the gateway serves. Only these ever go upstream."""
+
+    async def find(self, name: str, api: Api) -> ServedModel:
+        """Raises UnknownModel, or UpstreamFailed while no server could be asked."""
+        ...
+
+    async def listing(self) -> list[Json]:
+        """One OpenAI `model` object a name."""
+        ...
+
+
+class AnswerTexts(Protocol):
+    """Opens the filter for one text of the answer to `scrubbed`.
+
+    `json_depth` counts the JSON strings that the text stands in (1 for tool-call arguments): what is restored is escaped as often.
+    """
+
+    def open(self, scrubbed: Scrubbed, json_depth: int) -> AnswerText: ...
 
 
 class KeyStore(Protocol):
@@ -77,3 +96,13 @@ class AuditLog(Protocol):
     async def admission(self, record: Mapping[str, object]) -> None: ...
 
     async def outcome(self, record: Mapping[str, object]) -> None: ...
+
+
+class Meter(Protocol):
+    """Counts and times, under labels out of closed sets; it can carry no content."""
+
+    def stage(self, name: str, seconds: float) -> None: ...
+
+    def outcome(self, api: Api, outcome: str, seconds: float) -> None: ...
+
+    def replaced(self, counts: Mapping[tuple[str, str], int]) -> None: ...

@@ -1,0 +1,38 @@
+"""Stage 5: the model answers.
+
+A stream's first event is awaited here, so that a server that fails at once fails with its right status and not after a 200.
+It does not retry: a request may cost much, and the client decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+from gateway.errors import Unavailable, UpstreamFailed
+from gateway.exchange import Answered, Json, Routed, Target
+from gateway.ports import Backend
+
+
+async def infer(routed: Routed, backends: Mapping[Target, Backend]) -> Answered:
+    """Raises UpstreamFailed, UpstreamTimeout, Unavailable, or the backend's refusal as BadRequest."""
+    backend = backends.get(routed.target)
+    if backend is None:
+        raise Unavailable(f"The policy sends this request to `{routed.target}`, which is not configured here.")
+    if not routed.scrubbed.admitted.received.stream:
+        return Answered(routed=routed, body=await backend.complete(routed), events=None)
+    events = backend.stream(routed)
+    try:
+        first = await anext(events)
+    except StopAsyncIteration:
+        raise UpstreamFailed("The model server's stream ended before it began.") from None
+    return Answered(routed=routed, body=None, events=_after(first, events))
+
+
+async def _after(first: Json, rest: AsyncIterator[Json]) -> AsyncIterator[Json]:
+    try:
+        yield first
+        async for event in rest:
+            yield event
+    finally:
+        if hasattr(rest, "aclose"):
+            await rest.aclose()
