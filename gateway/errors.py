@@ -5,7 +5,10 @@ LlmosError
 │   ├── UnknownField               a field that is on no allow-list
 │   ├── UnsupportedContent         a part (image, audio, file, token ids) that can't be scrubbed
 │   ├── TooLarge              413  a limit on size, count or depth
-│   └── UnknownModel          404  a model name that the gateway does not serve
+│   ├── UnknownModel          404  a model name that the gateway does not serve
+│   ├── InvalidPolicy         422  a policy document that does not load, or may not be applied
+│   ├── NotFound              404  an administered thing that is not there
+│   └── EditConflict          412  somebody else changed it first (If-Match does not hold)
 ├── Unauthenticated           401  no key, or a wrong one
 ├── Forbidden                 403  a key that may not do this
 │   └── PolicyRefusal              the policy refuses this request
@@ -23,22 +26,31 @@ A message says what was wrong and how to mend it, and never quotes the text of a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
 class LlmosError(Exception):
-    """The root. `param` names the field of the request, `retry_after_s` fills Retry-After."""
+    """The root. `param` names the field of the request, `retry_after_s` fills Retry-After, `headers` join the answer's."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: ClassVar[str] = "internal_error"
     should_retry: ClassVar[bool | None] = None  # None: the client decides by the status
 
-    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         """The error object of OpenAI's API."""
@@ -63,6 +75,18 @@ class TooLarge(BadRequest):
 
 class UnknownModel(BadRequest):
     status, code = 404, "model_not_found"
+
+
+class InvalidPolicy(BadRequest):
+    status, code = 422, "invalid_policy"
+
+
+class NotFound(BadRequest):
+    status, code = 404, "not_found"
+
+
+class EditConflict(BadRequest):
+    status, code = 412, "edit_conflict"
 
 
 class Unauthenticated(LlmosError):

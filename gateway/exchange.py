@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from policies.schema import Policy
+from policies.schema import Limits, Policy
 
 Api = Literal["chat.completions", "completions", "responses", "embeddings"]
 Target = Literal["vllm", "mpc"]
@@ -19,11 +19,18 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: an API key of a tenant. `key_id` is public; the key itself is never kept."""
+    """Who asks: an API key of a tenant. `key_id` is public; the key itself is never kept.
+
+    `models` (names, or prefixes ending in `*`) and `policies` (ids) narrow what the key may use; empty means any.
+    `limits` are the key's own, beside those of the policy.
+    """
 
     tenant: str
     key_id: str
     role: str = "caller"
+    models: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,33 +5,14 @@ A policy is reviewed data. It holds no secret and no deployment setting (those s
 
 from __future__ import annotations
 
-import difflib
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator, model_validator
 
+from policies.dp import DpRule
 from policies.patterns import compile_pattern
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses unknown fields by name and proposes the nearest known one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_unknown_fields(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            known = set(cls.model_fields) | {f.alias for f in cls.model_fields.values() if f.alias}
-            for name in data:
-                if name not in known:
-                    near = difflib.get_close_matches(str(name), known, n=1)
-                    hint = f"; did you mean {near[0]!r}?" if near else f"; known fields: {', '.join(sorted(known))}"
-                    message = f"unknown field {str(name)!r} in {cls.__name__}{hint}"
-                    raise PydanticCustomError("unknown_field", "{message}", {"message": message, "name": str(name)})
-        return data
+from policies.strict import Strict as Strict
 
 
 class Action(StrEnum):
@@ -182,4 +163,5 @@ class Policy(Strict):
     retention: Retention = Retention()
     audit: AuditRule = AuditRule()
     recall_floor: RecallFloor = RecallFloor()
+    dp: DpRule | None = None
     allowed_fields: tuple[str, ...] = ()  # request fields outside the known list that this policy lets through unscrubbed

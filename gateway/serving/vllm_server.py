@@ -68,10 +68,11 @@ class VllmServer:
         }
 
 
-def is_healthy(url: str) -> bool:
+def is_healthy(url: str, api_key: str | None = None) -> bool:
     """Whether GET `url` answers with a 2xx; blocking, at most two seconds."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {})  # noqa: S310 - settings
     try:
-        with urllib.request.urlopen(url, timeout=HEALTH_TIMEOUT_S) as answer:  # noqa: S310 - a loopback http URL of ours
+        with urllib.request.urlopen(request, timeout=HEALTH_TIMEOUT_S) as answer:  # noqa: S310 - admit http and https URLs only
             return bool(200 <= answer.status < 300)
     except (OSError, urllib.error.URLError, ValueError):
         return False

@@ -1,0 +1,93 @@
+"""The privacy loss of one release, in each of the quantities that a ledger may add up.
+
+Flow: a policy's mechanism and a token count give a `Loss` (`worst_case` before inference, `token_loss` after); the accountant
+of the budget turns it into the ledger's quantity (`gateway.dp.accountant`).
+
+Bounds used, with a = clip / temperature:
+  exponential token   epsilon <= 2a (McSherry & Talwar 2007), and epsilon <= ln((1 + (V-1) e^a) / (1 + (V-1) e^-a)) for V
+                      candidates (docs/differential-privacy.md derives it); 2a-bounded-range, so rho = a^2/2
+                      (Cesar & Rogers 2021: eta-bounded-range gives eta^2/8-zCDP)
+  argmax token        epsilon (Kairouz, Oh & Viswanath 2016); rho = epsilon^2/2 (Bun & Steinke 2016, Prop. 1.4)
+  ensemble token      the exponential's with a / s in place of a; unit one record, replaced
+  structured leaf     Laplace, randomised response: epsilon and rho = epsilon^2/2; Gaussian: (epsilon, delta) and rho from its scale
+
+Not covered: everything that is not the released value (lengths, timing, errors, routing).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gateway.dp.numeric import gaussian_rho
+from policies.dp import DpRule, EnsembleRule, StructuredRule, TokenRule
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """(epsilon, delta)-DP and rho-zCDP, both true of the same release (delta belongs to the first alone)."""
+
+    epsilon: float = 0.0
+    delta: float = 0.0
+    rho: float = 0.0
+
+    def times(self, count: int) -> Loss:
+        """The loss of `count` such releases, adaptively chosen inputs allowed."""
+        return Loss(self.epsilon * count, self.delta * count, self.rho * count)
+
+    def plus(self, other: Loss) -> Loss:
+        """Both releases."""
+        return Loss(self.epsilon + other.epsilon, self.delta + other.delta, self.rho + other.rho)
+
+
+def exponential_epsilon(clip: float, temperature: float, candidates: int | None = None, groups: int = 1) -> float:
+    """Pure epsilon of one draw. With `candidates` (how many tokens can be drawn) and one group, the exact bound.
+
+    Over several groups a replaced record moves each mean utility by at most clip / groups, and 2 clip / (groups temperature) is used.
+    """
+    a = clip / (groups * temperature)
+    if candidates is None or groups > 1:
+        return 2 * a
+    others = candidates - 1
+    exact = math.log1p(others * math.exp(a)) - math.log1p(others * math.exp(-a))
+    return min(2 * a, exact * (1 + 1e-12))
+
+
+def per_token(rule: TokenRule | EnsembleRule) -> Loss:
+    """The loss of one drawn token, the end token included."""
+    if isinstance(rule, EnsembleRule):
+        a = rule.clip / (rule.groups * rule.temperature)
+        return Loss(2 * a, 0.0, a * a / 2)
+    if rule.selection == "argmax":
+        assert rule.epsilon_per_token is not None  # the rule's own validation
+        return Loss(rule.epsilon_per_token, 0.0, rule.epsilon_per_token**2 / 2)
+    assert rule.clip is not None
+    assert rule.temperature is not None
+    candidates = rule.vocabulary_size - 1 if rule.vocabulary_size else None  # the sentinel is never drawn
+    a = rule.clip / rule.temperature
+    epsilon = exponential_epsilon(rule.clip, rule.temperature, candidates)
+    return Loss(epsilon, 0.0, min(a * a / 2, epsilon * epsilon / 2))
+
+
+def structured_loss(rule: StructuredRule) -> Loss:
+    """The loss of one released object: the sum over its leaves, whatever the model answered."""
+    total = Loss()
+    for leaf in rule.leaves:
+        if leaf.kind == "dropped":
+            continue
+        rho = gaussian_rho(leaf.epsilon, leaf.delta) if leaf.mechanism == "gaussian" else leaf.epsilon**2 / 2
+        total = total.plus(Loss(leaf.epsilon, leaf.delta, rho))
+    return total
+
+
+def worst_case(rule: DpRule, max_tokens: int) -> Loss:
+    """What to reserve before inference: all of `max_tokens` drawn, or the object released."""
+    mechanism = rule.mechanism
+    if isinstance(mechanism, StructuredRule):
+        return structured_loss(mechanism)
+    return per_token(mechanism).times(max_tokens)
+
+
+def unit_of(rule: DpRule) -> str:
+    """Whose change the guarantee is about, in the words of the header and of docs/privacy-claims.md."""
+    return "record (replace one)" if isinstance(rule.mechanism, EnsembleRule) else "request (any two inputs)"

@@ -1,0 +1,59 @@
+"""Which processes `llmos up` runs, in which order: the settings turned into children of the supervisor."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from gateway.serving import valkey, vllm_server
+from gateway.serving.supervisor import Child
+from gateway.serving.vllm_server import VllmServer
+from gateway.settings import Settings
+
+MODEL_NAME = "smollm2"
+GATEWAY_START_TIMEOUT_S = 180.0  # loads spaCy's model in every detector process
+VLLM_STOP_TIMEOUT_S = 20.0
+
+
+def local_vllm(settings: Settings, python: Path) -> VllmServer:
+    return VllmServer(python.absolute(), settings.model_dir, settings.vllm_port, MODEL_NAME, max_model_len=settings.vllm_max_model_len)
+
+
+def children(settings: Settings, vllm: VllmServer | None, upstream_url: str, dev_key: str | None) -> list[Child]:
+    """Valkey unless a server is named, `vllm` unless None, then the gateway, which asks `upstream_url` for inference."""
+    plan: list[Child] = []
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    if redis_url is None:
+        redis_url = valkey.url(settings.data_dir)
+        is_ready = partial(valkey.answers, valkey.socket_path(settings.data_dir))
+        plan.append(Child("valkey", valkey.command(settings.data_dir), is_ready, start_timeout_s=valkey.START_TIMEOUT_S))
+    if vllm is not None:
+        plan.append(
+            Child(
+                "vllm",
+                vllm.command(),
+                partial(vllm_server.is_healthy, f"http://127.0.0.1:{vllm.port}/health"),
+                vllm.environment(),
+                start_timeout_s=vllm_server.START_TIMEOUT_S,
+                stop_timeout_s=VLLM_STOP_TIMEOUT_S,
+            )
+        )
+    plan.append(
+        Child(
+            "gateway",
+            [sys.executable, "-m", "gateway.cli", "serve"],
+            partial(vllm_server.is_healthy, settings.base_url.removesuffix("/v1") + "/readyz"),
+            {
+                "LLMOS_DATA_DIR": str(settings.data_dir),
+                "LLMOS_REDIS_URL": redis_url,
+                "LLMOS_UPSTREAM": upstream_url,
+                "LLMOS_HOST": settings.host,
+                "LLMOS_PORT": str(settings.port),
+                "LLMOS_DEV_KEY": dev_key,
+            },
+            after=[child.name for child in plan],
+            start_timeout_s=GATEWAY_START_TIMEOUT_S,
+        )
+    )
+    return plan

