@@ -1,0 +1,178 @@
+"""The answer's filter restores the caller's values in one field of an answer, then masks what was never the caller's.
+
+It stands in the restore stage: one filter for each choice and field. `AnswerRules` is built once a request and shared. A field that
+holds a JSON text (tool-call arguments) is filtered string by string, and what is put in is escaped at the depth where it stands: a
+string that itself holds JSON is opened again, down to four levels. On a route under differential privacy nothing is restored and the scan
+does not look at the request, so that the output stays a function of the mechanism's output alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from gateway.exchange import IssuedValue, Span
+from gateway.pii.answer_patterns import find_patterns
+from gateway.pii.answer_scan import AnswerScan, ScanRule
+from gateway.pii.json_strings import JsonStrings, encoded
+from gateway.pii.restore import Lexicon, fold
+from gateway.pii.stream_restore import StreamRestorer
+from gateway.pii.surrogates.tag import TAG
+from gateway.ports import Detector
+from policies.schema import Policy
+
+_DEEPEST = 4  # levels of JSON within JSON
+
+
+class AnswerRules:
+    """What every filter of one request shares.
+
+    `caller_texts` are the request's texts before replacing: a value that stands there is the caller's own. `private_output` says that the route
+    claims differential privacy: then neither they nor `issued` are used. `detector` is needed where the policy scans by `ner`.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        issued: Sequence[IssuedValue],
+        caller_texts: Sequence[str],
+        *,
+        detector: Detector | None = None,
+        find: Callable[[str], Sequence[Span]] = find_patterns,
+        private_output: bool = False,
+    ) -> None:
+        if policy.response.scan == "ner" and detector is None:
+            raise ValueError("the policy scans answers by ner, which needs a detector")
+        self.lexicon = Lexicon(issued if policy.response.restore and not private_output else ())
+        self.scan: ScanRule | None = None
+        if policy.response.scan != "off":
+            caller_text = "" if private_output else fold("\n".join(caller_texts))
+
+            async def by_patterns(text: str) -> Sequence[Span]:
+                return find(text)
+
+            async def by_detector(text: str) -> Sequence[Span]:
+                assert detector is not None
+                return (await detector.detect([text], policy))[0]
+
+            sentences = policy.response.scan == "ner"
+            self.scan = ScanRule(by_detector if sentences else by_patterns, sentences, policy, caller_text)
+
+
+class AnswerFilter:
+    """The filter of one field. Counters: `restored`, `unresolved`, `masked` (by entity).
+
+    `feed` and `finish` raise PolicyRefusal where the response rule blocks, DetectorFailed where the detector fails.
+    """
+
+    def __init__(self, rules: AnswerRules, *, json_text: bool = False) -> None:
+        self.restored = 0
+        self.unresolved = 0
+        self.masked: Counter[str] = Counter()
+        self._filter: _Plain | _Json = _Json(rules, self, 1) if json_text else _Plain(rules, self)
+
+    async def feed(self, piece: str) -> str:
+        """What of the answer can go out after this piece of it."""
+        return await self._filter.feed(piece)
+
+    async def finish(self) -> str:
+        """What was held back; call it before `finish_reason` goes out."""
+        return await self._filter.finish()
+
+    async def whole(self, text: str) -> str:
+        """A whole field at once: the same as in pieces."""
+        return await self.feed(text) + await self.finish()
+
+
+class _Plain:
+    """Restore, then scan."""
+
+    def __init__(self, rules: AnswerRules, counts: AnswerFilter) -> None:
+        self._restorer = StreamRestorer(rules.lexicon)
+        self._scan = AnswerScan(rules.scan) if rules.scan else None
+        self._counts = counts
+        self._tags = _TagCount()
+
+    async def feed(self, text: str) -> str:
+        pieces = self._restorer.feed(text)
+        self._tags.feed("".join(piece.text for piece in pieces if not piece.restored))
+        if self._scan is None:
+            return "".join(piece.text for piece in pieces)
+        return await self._scan.feed(pieces)
+
+    async def finish(self) -> str:
+        pieces = self._restorer.finish()
+        self._tags.feed("".join(piece.text for piece in pieces if not piece.restored))
+        if self._scan is None:
+            out = "".join(piece.text for piece in pieces)
+        else:
+            out = await self._scan.feed(pieces) + await self._scan.finish()
+            self._counts.masked += self._scan.masked
+            self._scan.masked = Counter()
+        self._counts.restored += self._restorer.restored
+        self._counts.unresolved += self._restorer.unresolved + self._tags.count
+        self._restorer.restored = self._restorer.unresolved = self._tags.count = 0
+        return out
+
+
+class _TagCount:
+    """Counts placeholders that were left in the output, also when they come in pieces."""
+
+    def __init__(self) -> None:
+        self._tail = ""
+        self.count = 0
+
+    def feed(self, text: str) -> None:
+        text = self._tail + text
+        end = 0
+        for match in TAG.finditer(text):
+            self.count += 1
+            end = match.end()
+        open_at = text.rfind("<", end)
+        self._tail = text[open_at:] if open_at >= 0 and len(text) - open_at < 80 else ""
+
+
+class _Json:
+    """A JSON text: each string is filtered by itself, decoded and encoded again."""
+
+    def __init__(self, rules: AnswerRules, counts: AnswerFilter, depth: int) -> None:
+        self._rules = rules
+        self._counts = counts
+        self._depth = depth
+        self._lexer = JsonStrings()
+        self._content: _Plain | _Json | None = None
+        self._blank = ""  # white space at the beginning of a string, before it is known whether it holds JSON
+
+    async def feed(self, text: str) -> str:
+        out = []
+        for part in self._lexer.feed(text):
+            if part.kind == "content":
+                out.append(encoded(await self._inside(part.text)))
+            elif part.kind == "open":
+                out.append(part.text)
+            else:
+                out.append(await self._flush() + part.text)
+        return "".join(out)
+
+    async def finish(self) -> str:
+        out = "".join([part.text for part in self._lexer.finish()])
+        return await self._flush() + out
+
+    async def _inside(self, text: str) -> str:
+        if self._content is None:
+            text = self._blank + text
+            self._blank = ""
+            start = text.lstrip(" \t\r\n")
+            if not start:
+                self._blank = text
+                return ""
+            holds_json = start[0] in "{[" and self._depth < _DEEPEST
+            self._content = _Json(self._rules, self._counts, self._depth + 1) if holds_json else _Plain(self._rules, self._counts)
+        return await self._content.feed(text)
+
+    async def _flush(self) -> str:
+        rest, self._blank = self._blank, ""
+        if self._content is not None:
+            rest += await self._content.finish()
+            self._content = None
+        return encoded(rest)

@@ -1,0 +1,98 @@
+"""The vault's records in Redis or Valkey: one hash a conversation, settled by one script call.
+
+Fields of the hash `llmos:vault:<entry>`: `k` the wrapped key; `v` + field id a sealed record; `t` + token hash the field that has
+the token. The script is atomic, so two clients never give one token to two values. The entry lives for the policy's
+retention after its last use. It does NOT see plaintext: see gateway.pii.vault for what the bytes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.errors import StoreUnavailable
+from gateway.pii.vault import Claim, Settled
+
+_SETTLE = """
+-- KEYS[1] the conversation; ARGV: wrapped key, ttl in seconds, then for each claim: field, again (0 or 1), count, (hash, record) * count
+local standing = redis.call('HGET', KEYS[1], 'k')
+if standing and standing ~= ARGV[1] then return {standing} end
+if not standing then redis.call('HSET', KEYS[1], 'k', ARGV[1]) end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+local answers, at = {false}, 3
+while at <= #ARGV do
+  local field, again, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  at = at + 3
+  local record = again == '0' and redis.call('HGET', KEYS[1], 'v' .. field)
+  if not record then
+    for candidate = 0, count - 1 do
+      local taken = 't' .. ARGV[at + 2 * candidate]
+      local owner = redis.call('HGET', KEYS[1], taken)
+      if not owner or owner == field then
+        record = ARGV[at + 2 * candidate + 1]
+        redis.call('HSET', KEYS[1], taken, field, 'v' .. field, record)
+        break
+      end
+    end
+  end
+  answers[#answers + 1] = record
+  at = at + 2 * count
+end
+return answers
+"""
+
+_REWRAP = """
+if redis.call('HGET', KEYS[1], 'k') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'k', ARGV[2])
+return 1
+"""
+
+
+class RedisVaultStore:
+    """Implements gateway.pii.vault.VaultStore. `client` must not decode responses."""
+
+    def __init__(self, client: Redis, *, prefix: str = "llmos:vault:") -> None:
+        self._client = client
+        self._prefix = prefix
+        self._settle = client.register_script(_SETTLE)
+        self._rewrap = client.register_script(_REWRAP)
+
+    async def settle(self, conversation: str, wrapped_key: bytes, claims: Sequence[Claim], ttl_s: int) -> Settled:
+        arguments: list[bytes | int] = [wrapped_key, ttl_s]
+        for claim in claims:
+            arguments += (claim.field, int(claim.again), len(claim.candidates))
+            for pair in claim.candidates:
+                arguments += pair
+        answer = await self._run(self._settle, conversation, arguments)
+        if answer[0] is not None:
+            return Settled(other_key=answer[0])
+        return Settled(other_key=None, records=tuple(answer[1:]))
+
+    async def records(self, conversation: str) -> tuple[bytes | None, Mapping[bytes, bytes]]:
+        try:
+            stored: Mapping[bytes, bytes] = await self._client.hgetall(self._prefix + conversation)  # type: ignore[misc]
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        return stored.get(b"k"), {name[1:]: value for name, value in stored.items() if name[:1] == b"v"}
+
+    async def rewrap(self, conversation: str, old_key: bytes, new_key: bytes) -> bool:
+        return bool(await self._run(self._rewrap, conversation, [old_key, new_key]))
+
+    async def delete(self, conversation: str) -> None:
+        try:
+            await self._client.delete(self._prefix + conversation)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def _run(self, script: Any, conversation: str, arguments: Sequence[bytes | int]) -> Any:
+        try:
+            return await script(keys=[self._prefix + conversation], args=arguments)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"the vault's store can't be reached ({error.__class__.__name__}); nothing was sent upstream", retry_after_s=1.0)
