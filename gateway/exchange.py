@@ -88,6 +88,7 @@ class Received:
     body: Json = field(repr=False)
     conversation_header: str | None = field(default=None, repr=False)
     received_unix_s: float = 0.0
+    size_bytes: int = 0
 
     @property
     def stream(self) -> bool:
@@ -122,6 +123,7 @@ class Scrubbed:
     admitted: Admitted
     scope: ConversationScope
     body: Json = field(repr=False)
+    caller_texts: tuple[str, ...] = field(repr=False)  # the leaves as the caller wrote them
     issued: tuple[IssuedValue, ...] = field(repr=False)
     counts: Mapping[tuple[str, str], int]
 

@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.errors import LlmosError
 from gateway.exchange import Api, Json, Received, Released, Target
-from gateway.ports import AnswerTexts, AuditLog, Backend, Detector, KeyStore, Meter, ModelCatalogue, PolicyStore, Pseudonyms
-from gateway.stages.admit import admit
+from gateway.ports import AuditLog, Backend, Detector, KeyStore, Meter, ModelCatalogue, PolicyStore, Pseudonyms, UseLimits
+from gateway.stages.admit import admit, estimated_tokens, take_limits
 from gateway.stages.audit import Trail, audit_admission, audit_outcome
 from gateway.stages.authenticate import authenticate
 from gateway.stages.infer import infer
@@ -36,7 +36,7 @@ class Parts:
     detector: Detector
     pseudonyms: Pseudonyms
     backends: Mapping[Target, Backend]
-    answers: AnswerTexts
+    limits: UseLimits[Any]
     audit: AuditLog
     meter: Meter
     bounds: Bounds
@@ -53,8 +53,8 @@ class Call(Protocol):
     conversation: str | None
     client_is_gone: bool
 
-    async def body(self) -> Json:
-        """Read and parse the body within the limits. Raises BadRequest or TooLarge."""
+    async def body(self) -> tuple[Json, int]:
+        """Read and parse the body within the limits; also its size in bytes. Raises BadRequest or TooLarge."""
         ...
 
     async def deliver_whole(self, body: Json, headers: Mapping[str, str]) -> None: ...
@@ -69,14 +69,16 @@ class Call(Protocol):
 async def serve(call: Call, parts: Parts) -> None:
     """Serve one request. Raises the LlmosError that ended it; CancelledError passes through after the audit."""
     trail = Trail(call.request_id, call.api, parts.meter)
+    lease, filters = None, None
     try:
         with trail.stage("authenticate"):
             trail.principal = await authenticate(call.authorization, parts.keys)
         with trail.stage("read"):
-            body = await call.body()
-        received = Received(call.request_id, call.api, trail.principal, body, call.conversation, trail.received_unix_s)
+            body, size_bytes = await call.body()
+        received = Received(call.request_id, call.api, trail.principal, body, call.conversation, trail.received_unix_s, size_bytes)
         with trail.stage("admit"):
             trail.admitted = admitted = await admit(received, parts.policies, parts.catalogue)
+            lease = await take_limits(admitted, parts.limits)
         with trail.stage("scrub"):
             scrubbed = await scrub(admitted, parts.detector, parts.pseudonyms, parts.conversation_key, parts.bounds)
         with trail.stage("route"):
@@ -84,13 +86,13 @@ async def serve(call: Call, parts: Parts) -> None:
         with trail.stage("audit"):
             await audit_admission(trail, parts.audit)
         with trail.stage("infer"):
-            answered = await infer(routed, parts.backends)
+            answered = await infer(routed, parts.backends, trail.saw)
         with trail.stage("noise"):
             noised = await noise(answered)
         with trail.stage("restore"):
-            released = await restore(noised, parts.answers)
+            released, filters = await restore(noised, parts.detector)
         with trail.stage("deliver"):
-            await deliver(call, released, trail)
+            await deliver(call, released, {**released.headers, **lease.headers})
         trail.served()
     except LlmosError as error:
         trail.failed(error)
@@ -99,18 +101,21 @@ async def serve(call: Call, parts: Parts) -> None:
         trail.broken_off(call.client_is_gone)
         raise
     finally:
-        await audit_outcome(trail, parts.audit)
+        if filters is not None:
+            trail.answer_counts = filters.counts()
+        try:
+            if lease is not None:
+                await parts.limits.settle(lease, tokens=trail.usage.get("total_tokens") or estimated_tokens(received))
+        finally:
+            await audit_outcome(trail, parts.audit)
 
 
-async def deliver(call: Call, released: Released, trail: Trail) -> None:
+async def deliver(call: Call, released: Released, headers: Mapping[str, str]) -> None:
     """Hand the released answer over, whole or event by event, at the client's pace."""
     if released.events is None:
-        body = released.body or {}
-        trail.saw(body)
-        await call.deliver_whole(body, released.headers)
+        await call.deliver_whole(released.body or {}, headers)
         return
     async with aclosing(released.events) as events:  # closed at once when the client goes away, and with it the upstream's connection
         async for event in events:
-            trail.saw(event)
-            await call.deliver_event(event, released.headers)
+            await call.deliver_event(event, headers)
     await call.deliver_end()

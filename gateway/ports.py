@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from gateway.exchange import AnswerText, Api, ConversationScope, IssuedValue, Json, Principal, Routed, Scrubbed, ServedModel, Span
+from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, ServedModel, Span
 from policies.schema import Policy
 
 
@@ -69,15 +69,6 @@ class ModelCatalogue(Protocol):
         ...
 
 
-class AnswerTexts(Protocol):
-    """Opens the filter for one text of the answer to `scrubbed`.
-
-    `json_depth` counts the JSON strings that the text stands in (1 for tool-call arguments): what is restored is escaped as often.
-    """
-
-    def open(self, scrubbed: Scrubbed, json_depth: int) -> AnswerText: ...
-
-
 class KeyStore(Protocol):
     """API keys under a keyed hash."""
 
@@ -88,6 +79,28 @@ class PolicyStore(Protocol):
     """Policies with versions. `resolve` gives the one that serves this principal, model and path, or PolicyRefusal."""
 
     async def resolve(self, principal: Principal, model: str, path: str) -> tuple[Policy, int]: ...
+
+
+class Leased(Protocol):
+    """What a request took of its limits. `headers` are OpenAI's x-ratelimit-*."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+Lease = TypeVar("Lease", bound=Leased)
+
+
+class UseLimits(Protocol[Lease]):
+    """Requests, tokens and streams of a key and a tenant."""
+
+    async def take(self, principal: Principal, policy: Policy, *, tokens: int, stream: bool) -> Lease:
+        """Raises RateLimited, having taken nothing."""
+        ...
+
+    async def settle(self, lease: Lease, *, tokens: int) -> None:
+        """Correct the reservation to the tokens used, and end the stream."""
+        ...
 
 
 class AuditLog(Protocol):

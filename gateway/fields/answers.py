@@ -17,11 +17,11 @@ from gateway.exchange import Api, Json
 
 @dataclass(slots=True)
 class AnswerLeaf:
-    """`container[key]` is a text of the answer, inside `json_depth` JSON strings."""
+    """`container[key]` is a text of the answer; `json_text` says that it is itself JSON."""
 
     container: Any
     key: Any
-    json_depth: int
+    json_text: bool
 
 
 class Shape(Protocol):
@@ -42,13 +42,13 @@ class Copied:
 class Restored:
     """A text."""
 
-    json_depth: int = 0
+    json_text: bool = False
 
     def read(self, out: Any, key: Any, value: Any, leaves: list[AnswerLeaf]) -> None:
         out[key] = value
         if isinstance(value, str):
             if value:
-                leaves.append(AnswerLeaf(out, key, self.json_depth))
+                leaves.append(AnswerLeaf(out, key, self.json_text))
         elif value is not None and not isinstance(value, int):  # a stop_reason may be a token id
             raise UpstreamFailed("The model server's answer has something else where text belongs; the answer was dropped.")
 
@@ -89,7 +89,7 @@ class Fields:
 
 _COPY = Copied()
 _TEXT = Restored()
-_ARGUMENTS = Restored(json_depth=1)
+_ARGUMENTS = Restored(json_text=True)
 _FUNCTION = Fields({"name": _COPY, "arguments": _ARGUMENTS})
 _TOOL_CALLS = Members(Fields({"index": _COPY, "id": _COPY, "type": _COPY, "function": _FUNCTION}))
 _MESSAGE: dict[str, Shape] = {

@@ -18,12 +18,16 @@ _SPOKEN = ("reasoning", "reasoning_content", "content", "refusal", "text")
 
 
 class ChoiceStream:
-    """Restores the chunks of one answer. `model` is the name that the caller used."""
+    """Restores the chunks of one answer. `model` is the name that the caller used.
 
-    def __init__(self, open_text: Callable[[int], AnswerText], *, chat: bool, model: str) -> None:
+    Usage is always asked of the model server, for the limits and the audit; `show_usage` says that the caller asked for it too.
+    """
+
+    def __init__(self, open_text: Callable[[bool], AnswerText], *, chat: bool, model: str, show_usage: bool) -> None:
         self._open = open_text
         self._chat = chat
         self._model = model
+        self._show_usage = show_usage
         self._shape = CHAT_CHUNK if chat else COMPLETION
         self._spoken: dict[int, dict[str, AnswerText]] = {}  # choice → field → its filter
         self._calls: dict[int, dict[int, AnswerText]] = {}  # choice → tool call → the filter of its arguments
@@ -36,7 +40,10 @@ class ChoiceStream:
         clean["model"] = self._model
         self._envelope = {name: clean[name] for name in ("id", "object", "created", "model") if name in clean}
         choices = clean.get("choices") or []
-        says_something = not choices or "usage" in clean
+        usage = clean.pop("usage", None)
+        if usage is not None and self._show_usage:
+            clean["usage"] = usage
+        says_something = "usage" in clean
         for choice in choices:
             says_something |= await self._choice(choice)
         return [clean] if says_something else []
@@ -75,7 +82,7 @@ class ChoiceStream:
             await self._flush(index, said)
         self._let_logprobs(index, choice, came, said)
         if choice.get("stop_reason") and isinstance(choice["stop_reason"], str):
-            choice["stop_reason"] = await self._open(0).whole(choice["stop_reason"])
+            choice["stop_reason"] = await self._open(False).whole(choice["stop_reason"])
         if choice.get("finish_reason") or choice.get("logprobs"):
             return True
         if not self._chat:
@@ -102,13 +109,13 @@ class ChoiceStream:
     def _spoken_filter(self, index: int, name: str) -> AnswerText:
         fields = self._spoken.setdefault(index, {})
         if name not in fields:
-            fields[name] = self._open(0)
+            fields[name] = self._open(False)
         return fields[name]
 
     def _call_filter(self, index: int, number: int) -> AnswerText:
         calls = self._calls.setdefault(index, {})
         if number not in calls:
-            calls[number] = self._open(1)
+            calls[number] = self._open(True)
         return calls[number]
 
     async def _leave_others(self, index: int, name: str, said: Json) -> Json:

@@ -21,12 +21,12 @@ _ITEM_EVENTS = frozenset({"response.output_item.added", "response.output_item.do
 _PART_EVENTS = frozenset(
     f"response.{part}.{state}" for part in ("content_part", "reasoning_part", "reasoning_summary_part") for state in ("added", "done")
 )
-_TEXTS = {  # the events of a text, the field of its `done` event, and the JSON strings that it stands in
-    "response.output_text": ("text", 0),
-    "response.refusal": ("refusal", 0),
-    "response.reasoning_text": ("text", 0),
-    "response.reasoning_summary_text": ("text", 0),
-    "response.function_call_arguments": ("arguments", 1),
+_TEXTS = {  # the events of a text, the field of its `done` event, and whether it is itself JSON
+    "response.output_text": ("text", False),
+    "response.refusal": ("refusal", False),
+    "response.reasoning_text": ("text", False),
+    "response.reasoning_summary_text": ("text", False),
+    "response.function_call_arguments": ("arguments", True),
 }
 _PLACE = ("item_id", "output_index", "content_index", "summary_index")
 
@@ -43,12 +43,12 @@ class _Text:
 class ResponseStream:
     """Restores the events of one response. `request` is the caller's own body, parts of which a response repeats."""
 
-    def __init__(self, open_text: Callable[[int], AnswerText], *, request: Json, model: str) -> None:
+    def __init__(self, open_text: Callable[[bool], AnswerText], *, request: Json, model: str) -> None:
         self._open = open_text
         self._request = request
         self._model = model
         self._under_way: dict[tuple[Any, ...], _Text] = {}
-        self._known: dict[tuple[str, int], str] = {}
+        self._known: dict[tuple[str, bool], str] = {}
         self._sequence = 0
 
     async def event(self, event: Json) -> list[Json]:
@@ -95,17 +95,17 @@ class ResponseStream:
         return [_delta_event(family, place, released)] if released else []
 
     async def _done(self, family: str, event: Json) -> list[Json]:
-        name, json_depth = _TEXTS[family]
+        name, json_text = _TEXTS[family]
         place = _place(event)
         events: list[Json] = []
         text = self._under_way.pop((family, *place.values()), None)
         if text is not None:
             tail = await text.filter.finish()
             text.went += tail
-            self._known[text.came, json_depth] = text.went
+            self._known[text.came, json_text] = text.went
             if tail:
                 events.append(_delta_event(family, place, tail))
-        done: Json = {"type": f"{family}.done", **place, name: await self._whole(str(event.get(name) or ""), json_depth)}
+        done: Json = {"type": f"{family}.done", **place, name: await self._whole(str(event.get(name) or ""), json_text)}
         if family == "response.output_text":
             done["logprobs"] = []
         if "name" in event:
@@ -121,12 +121,12 @@ class ResponseStream:
 
     async def _restore(self, leaves: list[AnswerLeaf]) -> None:
         for leaf in leaves:
-            leaf.container[leaf.key] = await self._whole(leaf.container[leaf.key], leaf.json_depth)
+            leaf.container[leaf.key] = await self._whole(leaf.container[leaf.key], leaf.json_text)
 
-    async def _whole(self, text: str, json_depth: int) -> str:
-        known = self._known.get((text, json_depth))
+    async def _whole(self, text: str, json_text: bool) -> str:
+        known = self._known.get((text, json_text))
         if known is None:
-            known = self._known[text, json_depth] = await self._open(json_depth).whole(text) if text else ""
+            known = self._known[text, json_text] = await self._open(json_text).whole(text) if text else ""
         return known
 
 

@@ -75,11 +75,11 @@ class WireCall:
         self._ended = False
         self._watch: asyncio.Task[None] | None = None
 
-    async def body(self) -> Json:
-        """The parsed body; from here on the client is watched for going away."""
+    async def body(self) -> tuple[Json, int]:
+        """The parsed body and its size in bytes; from here on the client is watched for going away."""
         raw = await read_body(self._scope, self._receive, self._max_body_bytes)
         self._watch = asyncio.create_task(self._watch_client())
-        return parse_body(raw)
+        return parse_body(raw), len(raw)
 
     async def deliver_whole(self, body: Json, headers: Mapping[str, str]) -> None:
         """Send a whole answer."""

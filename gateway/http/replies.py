@@ -29,7 +29,7 @@ async def send_json(send: Send, status: int, body: Any, headers: Mapping[str, st
 
 def error_headers(error: LlmosError) -> dict[str, str]:
     """Retry-After (RFC 9110, section 10.2.3) on 429 and 503, and the OpenAI SDK's `x-should-retry` where it is decided."""
-    headers = {}
+    headers = dict(error.headers)
     if error.retry_after_s is not None or error.status in (429, 503):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s or 1.0)))
     if error.should_retry is not None:

@@ -8,7 +8,7 @@ audited is not served. It does not prove its own integrity: the audit log chains
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +34,7 @@ class Trail:
     admitted: Admitted | None = None
     routed: Routed | None = None
     usage: Json = field(default_factory=dict)
+    answer_counts: Mapping[str, int] = field(default_factory=dict)
     admission_stands: bool = False
     outcome: str = "internal_error"
     status: int = 500
@@ -88,8 +89,9 @@ class Trail:
         if self.routed is not None:
             record |= {
                 "route": self.routed.target,
-                "counts": {f"{entity}:{action}": n for (entity, action), n in self.routed.scrubbed.counts.items()},
             }
+            if self.routed.scrubbed.admitted.policy.audit.level == "full":
+                record["counts"] = {f"{entity}:{action}": n for (entity, action), n in self.routed.scrubbed.counts.items()}
         return record
 
 
@@ -114,5 +116,6 @@ async def audit_outcome(trail: Trail, log: AuditLog) -> None:
             "stage_ms": trail.stage_ms,
             "total_ms": round(seconds * 1e3, 3),
             "tokens": trail.usage,
+            "answer": dict(trail.answer_counts),
         }
     )

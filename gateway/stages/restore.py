@@ -6,51 +6,71 @@ texts there are. It restores nothing that did not stand in this very request.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-from gateway.exchange import Answered, AnswerText, Json, Released
-from gateway.fields.answers import AnswerLeaf, read_answer, repeat_request
+from gateway.exchange import Answered, Json, Released
+from gateway.fields.answers import read_answer, repeat_request
 from gateway.fields.stream_choices import ChoiceStream
 from gateway.fields.stream_responses import ResponseStream
-from gateway.ports import AnswerTexts
+from gateway.pii.answer_filter import AnswerFilter, AnswerRules
+from gateway.ports import Detector
 
-OpenText = Callable[[int], AnswerText]
+
+class Filters:
+    """The filters of one answer, one a text, and what they counted."""
+
+    def __init__(self, rules: AnswerRules) -> None:
+        self._rules = rules
+        self._opened: list[AnswerFilter] = []
+
+    def open(self, json_text: bool) -> AnswerFilter:
+        """A filter for one more text."""
+        opened = AnswerFilter(self._rules, json_text=json_text)
+        self._opened.append(opened)
+        return opened
+
+    def counts(self) -> Mapping[str, int]:
+        """`restored`, `unresolved`, and `masked:ENTITY` for each type that was masked."""
+        masked: Counter[str] = sum((each.masked for each in self._opened), Counter())
+        return {
+            "restored": sum(each.restored for each in self._opened),
+            "unresolved": sum(each.unresolved for each in self._opened),
+            **{f"masked:{entity}": number for entity, number in masked.items()},
+        }
 
 
-async def restore(answered: Answered, texts: AnswerTexts) -> Released:
-    """Raises UpstreamFailed for an answer that has not the form of its API; later, from the events, whatever breaks the stream."""
+async def restore(answered: Answered, detector: Detector) -> tuple[Released, Filters]:
+    """The released answer, and the filters whose counts are final when it is over.
+
+    Raises UpstreamFailed for an answer that has not the form of its API, PolicyRefusal where the response rule blocks, DetectorFailed;
+    for a stream, its events raise them.
+    """
     scrubbed = answered.routed.scrubbed
-    received = scrubbed.admitted.received
-
-    def open_text(json_depth: int) -> AnswerText:
-        return texts.open(scrubbed, json_depth)
-
+    admitted = scrubbed.admitted
+    received, model = admitted.received, admitted.served.name
+    filters = Filters(AnswerRules(admitted.policy, scrubbed.issued, scrubbed.caller_texts, detector=detector))
     if answered.events is not None:
-        stream = (
-            ResponseStream(open_text, request=received.body, model=scrubbed.admitted.served.name)
-            if received.api == "responses"
-            else ChoiceStream(open_text, chat=received.api == "chat.completions", model=scrubbed.admitted.served.name)
-        )
-        return Released(answered=answered, body=None, events=_events(answered.events, stream))
+        stream: ChoiceStream | ResponseStream
+        if received.api == "responses":
+            stream = ResponseStream(filters.open, request=received.body, model=model)
+        else:
+            asked = scrubbed.body.get("stream_options", {}).get("include_usage")
+            stream = ChoiceStream(filters.open, chat=received.api == "chat.completions", model=model, show_usage=bool(asked))
+        return Released(answered=answered, body=None, events=_events(answered.events, stream)), filters
     body, leaves = read_answer(received.api, answered.body or {})
-    changed = await _restore(leaves, open_text)
-    for choice in body.get("choices") or ():
-        if changed:  # logprobs would show, piece by piece, what was masked
-            choice["logprobs"] = None
-    body["model"] = scrubbed.admitted.served.name
-    if received.api == "responses":
-        repeat_request(body, received.body)
-    return Released(answered=answered, body=body, events=None)
-
-
-async def _restore(leaves: list[AnswerLeaf], open_text: OpenText) -> bool:
     changed = False
     for leaf in leaves:
         text = leaf.container[leaf.key]
-        restored = await open_text(leaf.json_depth).whole(text)
+        leaf.container[leaf.key] = restored = await filters.open(leaf.json_text).whole(text)
         changed |= restored != text
-        leaf.container[leaf.key] = restored
-    return changed
+    if changed:
+        for choice in body.get("choices") or ():
+            choice["logprobs"] = None  # they would show, piece by piece, what was masked
+    body["model"] = model
+    if received.api == "responses":
+        repeat_request(body, received.body)
+    return Released(answered=answered, body=body, events=None), filters
 
 
 async def _events(events: AsyncIterator[Json], stream: ChoiceStream | ResponseStream) -> AsyncGenerator[Json, None]:

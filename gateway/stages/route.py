@@ -27,6 +27,8 @@ def route(scrubbed: Scrubbed, salt_key: bytes | None) -> Routed:
     body: Json = {**scrubbed.body, "model": served.upstream_name}
     if admitted.received.api == "responses":
         body["store"] = False
+    elif admitted.received.stream:
+        body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
     if salt_key is not None and target == "vllm" and served.takes_cache_salt and admitted.received.api != "embeddings":
         body["cache_salt"] = cache_salt(salt_key, admitted.received.principal.tenant)
     return Routed(scrubbed=scrubbed, target=target, model=served.upstream_name, body=body)

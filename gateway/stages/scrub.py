@@ -49,7 +49,9 @@ async def scrub(admitted: Admitted, detector: Detector, pseudonyms: Pseudonyms, 
             f"This request had {len(replaced.issued)} values replaced; send it without logprobs.",
             param="logprobs",
         )
-    return Scrubbed(admitted=admitted, scope=scope, body=body, issued=replaced.issued, counts=replaced.counts)
+    return Scrubbed(
+        admitted=admitted, scope=scope, body=body, caller_texts=tuple(leaves.texts), issued=replaced.issued, counts=replaced.counts
+    )
 
 
 def wants_logprobs(body: Mapping[str, Any]) -> bool:

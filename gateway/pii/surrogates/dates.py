@@ -16,8 +16,8 @@ from gateway.pii.surrogates.draw import Draws
 
 _PROBES = 32
 _SHIFT_DAYS = (60, 700)
-_MONTHS = "January February March April May June July August September October November December".split()
-_WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+_WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _MONTH_OF = {name.casefold(): i for i, name in enumerate(_MONTHS, 1)} | {name[:3].casefold(): i for i, name in enumerate(_MONTHS, 1)} | {"sept": 9}
 _MONTH = r"(?P<month>[A-Za-z]{3,9})\.?"
 _PATTERNS = tuple(

@@ -15,19 +15,13 @@ from gateway.pii.surrogates.name_lists import COMPANIES_HAN, COMPANIES_LATIN, PL
 
 _PROBES = 64
 _STREET_WORDS = frozenset(
-    """street st avenue ave road rd lane ln drive dr boulevard blvd court ct place pl square sq terrace way highway hwy parkway pkwy circle
-    cir close crescent row alley walk path route loop trail plaza quay po p.o box apt apartment suite ste unit floor fl flat room
-    rm building bldg house block north south east west n s e w ne nw se sw the of and at in no strasse straße platz weg rue de la du via
-    calle avenida""".split()
+    ["street", "st", "avenue", "ave", "road", "rd", "lane", "ln", "drive", "dr", "boulevard", "blvd", "court", "ct", "place", "pl", "square", "sq", "terrace", "way", "highway", "hwy", "parkway", "pkwy", "circle", "cir", "close", "crescent", "row", "alley", "walk", "path", "route", "loop", "trail", "plaza", "quay", "po", "p.o", "box", "apt", "apartment", "suite", "ste", "unit", "floor", "fl", "flat", "room", "rm", "building", "bldg", "house", "block", "north", "south", "east", "west", "n", "s", "e", "w", "ne", "nw", "se", "sw", "the", "of", "and", "at", "in", "no", "strasse", "straße", "platz", "weg", "rue", "de", "la", "du", "via", "calle", "avenida"]
 )
 _COMPANY_WORDS = frozenset(
-    """inc incorporated ltd limited llc llp plc corp corporation co company gmbh ag sa srl bv nv pty kg group holdings partners
-    associates bank insurance hospital clinic medical center centre health university college school institute foundation
-    trust systems technologies technology solutions services consulting industries energy airlines motors media labs
-    pharmaceuticals capital ventures and of the for &""".split()
+    ["inc", "incorporated", "ltd", "limited", "llc", "llp", "plc", "corp", "corporation", "co", "company", "gmbh", "ag", "sa", "srl", "bv", "nv", "pty", "kg", "group", "holdings", "partners", "associates", "bank", "insurance", "hospital", "clinic", "medical", "center", "centre", "health", "university", "college", "school", "institute", "foundation", "trust", "systems", "technologies", "technology", "solutions", "services", "consulting", "industries", "energy", "airlines", "motors", "media", "labs", "pharmaceuticals", "capital", "ventures", "and", "of", "the", "for", "&"]
 )
 _PLACE_WORDS = frozenset(
-    "city town county state province district region republic of the saint st new north south east west upper lower port lake mount".split()
+    ["city", "town", "county", "state", "province", "district", "region", "republic", "of", "the", "saint", "st", "new", "north", "south", "east", "west", "upper", "lower", "port", "lake", "mount"]
 )
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+")
 _HAN_KINDS = re.compile(
@@ -77,7 +71,7 @@ class Renamed:
         for match in _RUN.finditer(body):
             word, between = match[0], body[at : match.start()]
             at = match.end()
-            kind = word.casefold().rstrip(".") in self._kinds or len(word) == 1 and not word.isdigit() and self._zip_tail
+            kind = word.casefold().rstrip(".") in self._kinds or (len(word) == 1 and not word.isdigit() and self._zip_tail)
             is_name = not kind and not word.isdigit()
             if is_name and in_run and self._together and not between.strip():
                 continue  # the run already has its one name

@@ -37,6 +37,7 @@ PLANTED = {
     "李四": "王芳",
     'Eve "X" O\\Hara': "Anna Berg",
 }
+REMEMBERED = "4111 1111 1111 1111"  # what a model says by itself
 
 
 @contextmanager
@@ -70,7 +71,7 @@ class Recorder:
 
     MODELS = (
         "echo", "tool", "cut", "slow", "bytes", "broken", "error-event", "fail-500", "fail-400", "fail-429", "not-json", "endless", "array",
-        "think", "crlf", "pausing", "context",
+        "think", "crlf", "pausing", "context", "memory",
     )  # fmt: skip
 
     @property
@@ -139,6 +140,8 @@ class Recorder:
 
     async def _chat(self, body: dict[str, Any], receive: Any, send: Any) -> None:
         model, text = body["model"], _last_text(body)
+        if model == "memory":
+            text = f"ask {REMEMBERED} about it"
         base = {"id": "chatcmpl-1", "created": 1, "model": model, "prompt_text": "Maria Jensen"}
         usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
         call = {"id": "call_1", "type": "function", "function": {"name": "mail", "arguments": json.dumps({"to": text, "n": 1})}}
@@ -281,13 +284,12 @@ async def _reply(send: Any, status: int, body: Any, headers: Any = ()) -> None:
 
 
 class Planted:
-    """Detector, Pseudonyms and AnswerTexts over the table PLANTED."""
+    """Detector and Pseudonyms over the table PLANTED."""
 
     def __init__(self) -> None:
         self.fails = False
         self.vault_fails = False
         self.blocks = False
-        self.masked = "Bob Iger"  # what the response rule masks
 
     async def detect(self, texts: Any, policy: Policy) -> list[tuple[Span, ...]]:
         if self.fails:
@@ -311,36 +313,6 @@ class Planted:
         counts = {("PERSON", "surrogate"): len(issued)} if issued else {}
         return Replaced(tuple(replaced), tuple(issued.values()), counts)
 
-    def open(self, scrubbed: Any, json_depth: int) -> "HeldBack":
-        table = {each.token: each.value for each in scrubbed.issued}
-        for _ in range(json_depth):
-            table = {token: json.dumps(value)[1:-1] for token, value in table.items()}
-        return HeldBack({**table, self.masked: "[masked]"})
-
-
-class HeldBack:
-    """Restores a table's tokens, holding back the longest suffix that could begin one."""
-
-    def __init__(self, table: Mapping[str, str]) -> None:
-        self._table = table
-        self._held = ""
-
-    async def feed(self, piece: str) -> str:
-        self._held += piece
-        for token, value in self._table.items():
-            self._held = self._held.replace(token, value)
-        keep = max((n for token in self._table for n in range(1, len(token)) if self._held.endswith(token[:n])), default=0)
-        cut = len(self._held) - keep
-        released, self._held = self._held[:cut], self._held[cut:]
-        return released
-
-    async def finish(self) -> str:
-        released, self._held = self._held, ""
-        return released
-
-    async def whole(self, text: str) -> str:
-        return await self.feed(text) + await self.finish()
-
 
 def _spans(text: str) -> Iterator[Span]:
     for value in PLANTED:
@@ -361,6 +333,18 @@ class OnePolicy:
 
     async def resolve(self, principal: Principal, model: str, path: str) -> tuple[Policy, int]:
         return self.policy, 3
+
+
+@dataclass
+class Unlimited:
+    headers: Mapping[str, str] = field(default_factory=lambda: {"x-ratelimit-limit-requests": "60"})
+    settled: list[int] = field(default_factory=list)
+
+    async def take(self, principal: Principal, policy: Policy, *, tokens: int, stream: bool) -> "Unlimited":
+        return self
+
+    async def settle(self, lease: "Unlimited", *, tokens: int) -> None:
+        self.settled.append(tokens)
 
 
 class AuditList:
@@ -409,7 +393,7 @@ def gateway(upstream: Recorder, *, limits: WireLimits = LIMITS, idle_timeout_s: 
         embedding = server if embeddings else None
         parts = Parts(
             keys=Keys(), policies=policies, catalogue=Catalogue(server, embedding, ()), detector=planted, pseudonyms=planted,
-            backends={"vllm": OpenAIBackend(server, embedding)}, answers=planted, audit=audit, meter=meter,
+            backends={"vllm": OpenAIBackend(server, embedding)}, limits=Unlimited(), audit=audit, meter=meter,
             bounds=Bounds(max_depth=32, max_items=1000), conversation_key=bytes(32), salt_key=bytes(range(32)),
         )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """/v1/chat/completions with the real OpenAI SDK: what goes upstream, what comes back."""
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -73,18 +74,18 @@ async def test_the_async_client_streams(llmos: Any) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_reasoning_is_restored_before_content_begins(llmos: Any, stream: bool) -> None:
-    messages: Any = [{"role": "user", "content": f"{TEXT} Maria"}]  # ends in what could begin a stand-in
+    messages: Any = [{"role": "user", "content": f"{TEXT} Mari"}]  # ends in what could begin a stand-in
     if not stream:
         message = llmos.client().chat.completions.create(model="think", messages=messages).choices[0].message
-        assert message.reasoning == f"hm {TEXT} Maria"
+        assert message.reasoning == f"hm {TEXT} Mari"
         return
     said: list[tuple[str, str]] = []
     for chunk in llmos.client().chat.completions.create(model="think", messages=messages, stream=True):
         for name in ("reasoning", "content"):
             if piece := getattr(chunk.choices[0].delta, name, None):
                 said.append((name, piece))
-    assert "".join(piece for name, piece in said if name == "reasoning") == f"{TEXT} Maria"
-    assert "".join(piece for name, piece in said if name == "content") == f"{TEXT} Maria"
+    assert "".join(piece for name, piece in said if name == "reasoning") == f"{TEXT} Mari"
+    assert "".join(piece for name, piece in said if name == "content") == f"{TEXT} Mari"
     assert [name for name, _ in said] == sorted((name for name, _ in said), reverse=True)
 
 
@@ -209,11 +210,11 @@ def test_logprobs_are_refused_once_a_value_was_replaced_and_served_otherwise(llm
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_logprobs_do_not_show_what_the_response_rule_masked(llmos: Any, stream: bool) -> None:
-    messages: Any = [{"role": "user", "content": "ask Bob Iger about it"}]
+    messages: Any = [{"role": "user", "content": "who?"}]
     response = httpx.post(
         llmos.url + "/v1/chat/completions",
         headers={"authorization": "Bearer sk-llmos-test-0000"},
-        json={"model": "echo", "messages": messages, "logprobs": True, "stream": stream},
+        json={"model": "memory", "messages": messages, "logprobs": True, "stream": stream},
     )
     events = [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: {")] if stream else [response.json()]
     shown = "".join(
@@ -222,6 +223,7 @@ def test_logprobs_do_not_show_what_the_response_rule_masked(llmos: Any, stream: 
         for choice in event["choices"]
         for each in ((choice.get("logprobs") or {}).get("content") or [])
     )
-    assert shown in ("ask ", "ask", "")
-    assert "[masked]" in "".join((c.get("delta") or c.get("message") or {}).get("content") or "" for e in events for c in e["choices"])
-    assert "Iger" not in response.text
+    assert "ask ".startswith(shown)
+    said = "".join((c.get("delta") or c.get("message") or {}).get("content") or "" for e in events for c in e["choices"])
+    assert re.fullmatch(r"ask [^0-9]+ about it", said)
+    assert "1111" not in response.text
