@@ -5,7 +5,8 @@ It compares nothing itself: the key store looks the key up under a keyed hash. I
 
 from __future__ import annotations
 
-from gateway.errors import Unauthenticated
+from gateway.access.roles import Permission, may
+from gateway.errors import Forbidden, Unauthenticated
 from gateway.exchange import Principal
 from gateway.ports import KeyStore
 
@@ -13,7 +14,7 @@ _MAX_KEY_CHARACTERS = 512
 
 
 async def authenticate(authorization: str | None, keys: KeyStore) -> Principal:
-    """The principal of an `Authorization: Bearer KEY` header. Raises Unauthenticated, or StoreUnavailable from the store."""
+    """The principal of an `Authorization: Bearer KEY` header. Raises Unauthenticated, Forbidden, or StoreUnavailable from the store."""
     scheme, _, key = (authorization or "").partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
@@ -21,4 +22,6 @@ async def authenticate(authorization: str | None, keys: KeyStore) -> Principal:
     principal = await keys.find(key) if len(key) <= _MAX_KEY_CHARACTERS else None
     if principal is None:
         raise Unauthenticated("This API key is not known here, or it was revoked.")
+    if not may(principal, Permission.INFER):
+        raise Forbidden("This key may administer, not use models; ask with a key of the role `caller`.")
     return principal
