@@ -110,11 +110,11 @@ class EnsembleRule(Strict):
 class StructuredRule(Strict):
     """The answer is an object of fixed shape whose every leaf is noised. The unit is the whole request.
 
-    `schema` (JSON Schema) carries `x-dp` at each leaf; see `policies.dp_schema`.
+    `json_schema` carries `x-dp` at each leaf; see `policies.dp_schema`.
     """
 
     kind: Literal["structured"]
-    json_schema: dict[str, Any] = Field(alias="schema")
+    json_schema: dict[str, Any]
     max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 512
 
     @field_validator("json_schema")

@@ -93,7 +93,7 @@ def _walk(node: Any, path: Path, leaves: list[Leaf]) -> None:
         _object(node, path, where, leaves)
     elif shape == "array":
         length = node.get("minItems")
-        if not _is_int(length) or length < 1 or length != node.get("maxItems"):
+        if not isinstance(length, int) or isinstance(length, bool) or length < 1 or length != node.get("maxItems"):
             raise ValueError(f"{where}: an array needs minItems equal to maxItems, at least 1")
         for i in range(min(length, MAX_LEAVES + 1)):
             _walk(node.get("items"), (*path, i), leaves)
@@ -158,10 +158,6 @@ def _categories(values: Any, where: str) -> tuple[Scalar, ...]:
     if len(set(values)) != len(values):
         raise ValueError(f"{where}: an enum must not repeat a value")
     return tuple(values)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _real(value: Any, where: str, name: str) -> float:

@@ -39,7 +39,7 @@ class Coordinate:
 def coordinates(budget: Budget) -> tuple[Coordinate, ...]:
     """The coordinates of a budget with their caps. Raises ValueError where a cap exceeds what the store counts exactly."""
     if budget.accountant == "basic":
-        found = (
+        found: tuple[Coordinate, ...] = (
             Coordinate("epsilon", EPSILON_UNIT, _floor(budget.epsilon, EPSILON_UNIT)),
             Coordinate("delta", DELTA_UNIT, _floor(budget.delta or 0.0, DELTA_UNIT)),
         )

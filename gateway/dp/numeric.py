@@ -50,8 +50,8 @@ def gaussian_rho(epsilon: float, delta: float) -> float:
 
 def _gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
     measurement = dp.m.make_gaussian(dp.atom_domain(T=float, nan=False), dp.absolute_distance(T=float), scale=noise_multiplier)
-    profile = cast(Any, dp.c.make_zCDP_to_approxDP(measurement).map(1.0))
-    return float(profile.epsilon(delta))
+    converted: Any = dp.c.make_zCDP_to_approxDP(measurement)
+    return float(converted.map(1.0).epsilon(delta))
 
 
 def number_release(leaf: Leaf) -> Release:
@@ -63,11 +63,11 @@ def number_release(leaf: Leaf) -> Release:
     distance = int(leaf.sensitivity) if integer else leaf.sensitivity
     if leaf.mechanism == "laplace":
         measurement = dp.m.make_laplace(domain, metric, scale=laplace_scale(leaf.sensitivity, leaf.epsilon))
-        spent, declared = float(cast(float, measurement.map(distance))), leaf.epsilon
+        spent, declared = _loss(measurement, distance), leaf.epsilon
     else:
         declared = gaussian_rho(leaf.epsilon, leaf.delta)
         measurement = dp.m.make_gaussian(domain, metric, scale=leaf.sensitivity / math.sqrt(2 * declared))
-        spent = float(cast(float, measurement.map(distance)))
+        spent = _loss(measurement, distance)
     _within(spent, declared)
     return cast(Release, measurement)
 
@@ -80,10 +80,15 @@ def category_release(categories: tuple[Scalar, ...], epsilon: float) -> Release:
     # OpenDP takes the probability of the truth; lower it until its own map is within epsilon.
     while True:
         measurement = dp.m.make_randomized_response(indices, prob=truth)
-        if float(cast(float, measurement.map(1))) <= epsilon:
+        if _loss(measurement, 1) <= epsilon:
             break
         truth = truth - max(math.ulp(truth), (1.0 - truth) * 1e-13)
     return cast(Release, measurement)
+
+
+def _loss(measurement: Any, distance: float) -> float:
+    """What OpenDP says that a release costs for inputs at this distance: epsilon, or rho for a Gaussian."""
+    return float(measurement.map(distance))
 
 
 def _within(spent: float, declared: float) -> None:

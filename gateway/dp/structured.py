@@ -45,7 +45,7 @@ def release(rule: StructuredRule, answer_text: str | None) -> Json:
     for leaf in rule.leaves:
         if leaf.kind != "dropped":
             _put(released, leaf.path, noised(leaf, _input(leaf, answer)))
-    return _arrays(released)
+    return {name: _arrays(value) for name, value in released.items()}
 
 
 def noised(leaf: Leaf, value: Scalar) -> Scalar:

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.dp.vllm_plugin.handshake import LENGTH, ServedModel, read_proof
+from gateway.dp.vllm_plugin.handshake import LENGTH, ProvenModel, read_proof
 from gateway.dp.vllm_plugin.request import SENTINEL_BIAS, PrivateSampling
 from gateway.errors import UpstreamFailed
 from policies.dp import EnsembleRule, TokenRule
@@ -41,30 +41,31 @@ def new_nonce() -> str:
     return secrets.token_hex(16)
 
 
-def read_handshake(nonce: str, answer: Mapping[str, Any]) -> ServedModel:
+def read_handshake(nonce: str, answer: Mapping[str, Any]) -> ProvenModel:
     """The served model that the answer proves. Raises UpstreamFailed where it proves nothing."""
     choices = answer.get("choices") or [{}]
     served = read_proof(nonce, choices[0].get("token_ids") or ())
     if served is None:
         raise UpstreamFailed(
-            "the model server does not run the private-sampling plugin; start it with --logits-processors vllm_plugin.runner_v1:DpLogitsProcessor"
+            "the model server does not run the private-sampling plugin; start it with "
+            "--logits-processors vllm_plugin.runner_v1:DpLogitsProcessor"
         )
     return served
 
 
-def trap_body(model: str, served: ServedModel, prompt: str) -> Json:
+def trap_body(model: str, served: ProvenModel, prompt: str) -> Json:
     """A request with the trap but without the plugin's arguments: a model for which the trap holds answers the sentinel."""
     return {"model": model, "prompt": prompt, "max_tokens": 1, "return_token_ids": True, **_trap(served.sentinel)}
 
 
-def check_trap(served: ServedModel, answer: Mapping[str, Any]) -> None:
+def check_trap(served: ProvenModel, answer: Mapping[str, Any]) -> None:
     """Raise UpstreamFailed unless the un-noised answer was the sentinel: then this model's logits span over 100."""
     choice = (answer.get("choices") or [{}])[0]
     if choice.get("stop_reason") != served.sentinel:
         raise UpstreamFailed("the per-response check does not hold for this model (its logits span over 100): it can't serve a DP route")
 
 
-def token_sampling(rule: TokenRule, served: ServedModel) -> PrivateSampling:
+def token_sampling(rule: TokenRule, served: ProvenModel) -> PrivateSampling:
     """The plugin's arguments for a token rule."""
     if rule.selection == "argmax":
         assert rule.epsilon_per_token is not None  # the rule's own validation
@@ -82,7 +83,7 @@ def token_sampling(rule: TokenRule, served: ServedModel) -> PrivateSampling:
     )
 
 
-def ensemble_sampling(rule: EnsembleRule, served: ServedModel, name: str) -> PrivateSampling:
+def ensemble_sampling(rule: EnsembleRule, served: ProvenModel, name: str) -> PrivateSampling:
     """The plugin's arguments for the rows of one ensemble; `name` is fresh and random."""
     return PrivateSampling(
         kind="ensemble", sentinel=served.sentinel, clip=rule.clip, temperature=rule.temperature, groups=rule.groups, ensemble=name
@@ -112,7 +113,7 @@ def private_body(model: str, scrubbed_body: Mapping[str, Any], params: Mapping[s
     return body
 
 
-def check_event(served: ServedModel, event: Mapping[str, Any]) -> None:
+def check_event(served: ProvenModel, event: Mapping[str, Any]) -> None:
     """Raise UpstreamFailed where an answer or a stream event shows that the plugin did not draw it."""
     for choice in event.get("choices") or ():
         reason = choice.get("finish_reason")

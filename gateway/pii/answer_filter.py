@@ -27,8 +27,9 @@ _DEEPEST = 4  # levels of JSON within JSON
 class AnswerRules:
     """What every filter of one request shares.
 
-    `caller_texts` are the request's texts before replacing: a value that stands there is the caller's own. `private_output` says that the route
-    claims differential privacy: then neither they nor `issued` are used. `detector` is needed where the policy scans by `ner`.
+    `caller_texts` are the request's texts before replacing: a value that stands there is the caller's own. `private_output` says
+    that the route claims differential privacy: then neither they nor `issued` are used. `detector` is needed where the policy
+    scans by `ner`.
     """
 
     def __init__(

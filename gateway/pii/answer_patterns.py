@@ -52,7 +52,8 @@ _TABLE: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("JWT", r"\b(eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,})", _always),
     (
         "API_KEY",
-        r"\b((?:sk-(?:proj-|ant-)?|[sr]k_live_|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|hf_)[A-Za-z0-9_\-]{16,200}|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_\-]{35})",
+        r"\b((?:sk-(?:proj-|ant-)?|[sr]k_live_|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|hf_)[A-Za-z0-9_\-]{16,200}"
+        r"|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_\-]{35})",
         _always,
     ),
     ("IBAN_CODE", r"\b([A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)\b", _iban),
@@ -60,9 +61,14 @@ _TABLE: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("CREDIT_CARD", r"(?:^|[^0-9.\-])([0-9]{4}(?:[ \-]?[0-9]{3,6}){2,4})\b", _card),
     ("US_SSN", r"(?:^|[^0-9\-])([0-9]{3}-[0-9]{2}-[0-9]{4})(?:$|[^0-9\-])", _ssn),
     ("CN_MOBILE", r"(?:^|[^0-9])(1[3-9][0-9]{9})(?:$|[^0-9])", _always),
-    ("PHONE_NUMBER", r"(?:^|[^0-9+])(\+[1-9][0-9]{0,2}(?:[ .\-]?\(?[0-9]{1,4}\)?){2,5}|\(?[2-9][0-9]{2}\)?[ .\-][2-9][0-9]{2}[ .\-][0-9]{4})\b", _always),
+    (
+        "PHONE_NUMBER",
+        r"(?:^|[^0-9+])(\+[1-9][0-9]{0,2}(?:[ .\-]?\(?[0-9]{1,4}\)?){2,5}"
+        r"|\(?[2-9][0-9]{2}\)?[ .\-][2-9][0-9]{2}[ .\-][0-9]{4})\b",
+        _always,
+    ),
     ("IP_ADDRESS", r"(?:^|[^0-9.])((?:[0-9]{1,3}\.){3}[0-9]{1,3})\b", _ip),
-)  # fmt: skip
+)
 _COMPILED = tuple((entity, re2.compile(pattern), check) for entity, pattern, check in _TABLE)
 
 

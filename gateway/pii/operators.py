@@ -26,15 +26,17 @@ _MASK = Mask()
 _REDACT = Redact()
 
 
-class KeyedHash(Operator):  # type: ignore[misc]
+class KeyedHash(Operator):
     """`<ENTITY#12 hexadecimal digits>`. Parameters: key (32 bytes), entity_type."""
 
-    def operate(self, text: str, params: dict[str, Any]) -> str:
+    def operate(self, text: str, params: dict[Any, Any] | None = None) -> str:
+        params = params or {}
         digest = hmac.digest(params["key"], framed(params["entity_type"].encode(), plain_canonical(text).encode("utf-8")), "sha256")
         return f"<{params['entity_type']}#{digest.hex()[:12]}>"
 
-    def validate(self, params: dict[str, Any]) -> None:
-        if not isinstance(params.get("key"), bytes) or len(params["key"]) != 32:
+    def validate(self, params: dict[Any, Any] | None = None) -> None:
+        key = (params or {}).get("key")
+        if not isinstance(key, bytes) or len(key) != 32:
             raise InvalidParamError("keyed_hash needs `key`, 32 bytes")
 
     def operator_name(self) -> str:
@@ -44,18 +46,20 @@ class KeyedHash(Operator):  # type: ignore[misc]
         return OperatorType.Anonymize
 
 
-class SealInPlace(Operator):  # type: ignore[misc]
+class SealInPlace(Operator):
     """`<ENTITY:base64url>`. Parameters: ring (KeyRing), tenant, entity_type, nonce_key (32 bytes)."""
 
-    def operate(self, text: str, params: dict[str, Any]) -> str:
+    def operate(self, text: str, params: dict[Any, Any] | None = None) -> str:
+        params = params or {}
         entity = params["entity_type"]
         associated = framed(params["tenant"].encode("utf-8"), entity.encode())
         nonce = hmac.digest(params["nonce_key"], framed(b"encrypt", entity.encode(), text.encode("utf-8")), "sha256")[:12]
         sealed = params["ring"].wrap(text.encode("utf-8"), associated, purpose=_PURPOSE, nonce=nonce)
         return f"<{entity}:{base64.urlsafe_b64encode(sealed).decode().rstrip('=')}>"
 
-    def validate(self, params: dict[str, Any]) -> None:
-        if not isinstance(params.get("ring"), KeyRing) or not isinstance(params.get("tenant"), str):
+    def validate(self, params: dict[Any, Any] | None = None) -> None:
+        given = params or {}
+        if not isinstance(given.get("ring"), KeyRing) or not isinstance(given.get("tenant"), str):
             raise InvalidParamError("seal_in_place needs `ring` and `tenant`")
 
     def operator_name(self) -> str:

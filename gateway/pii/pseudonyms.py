@@ -75,9 +75,7 @@ class ConversationPseudonyms:
         self._vault = vault
         self._ring = ring
 
-    async def replace(
-        self, scope: ConversationScope, texts: Sequence[str], spans: Sequence[Sequence[Span]], policy: Policy
-    ) -> Replaced:
+    async def replace(self, scope: ConversationScope, texts: Sequence[str], spans: Sequence[Sequence[Span]], policy: Policy) -> Replaced:
         """Raises PolicyRefusal for a `block` entity, StoreUnavailable where the vault can't be reached or does not verify."""
         plan = [[_occurrence(text, span, policy) for span in found] for text, found in zip(texts, spans, strict=True)]
         counts = Counter((one.entity, one.action.value) for row in plan for one in row)

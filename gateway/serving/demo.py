@@ -24,10 +24,7 @@ REQUEST_TIMEOUT_S = 120.0
 MAX_TOKENS = 96
 VALUES = ("Sarah Connor", "sarah.connor@gmail.com", "(415) 555-2671", "4539 1488 0343 6467", "536-90-4399")
 NAME, EMAIL, PHONE, CARD, SSN = VALUES
-MESSAGE = (
-    f"Write a short note to our client {NAME}. Her e-mail is {EMAIL} and her phone is {PHONE}. "
-    f"Her card {CARD} and her SSN {SSN} are on file. Begin with her name and repeat her e-mail."
-)
+MESSAGE = f"Here is a client: {NAME}, e-mail {EMAIL}, phone {PHONE}, card {CARD}, SSN {SSN}. List the client's name, e-mail and phone."
 
 
 class DemoError(RuntimeError):

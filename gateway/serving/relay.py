@@ -39,7 +39,7 @@ class Relay:
         self._socket.bind(("127.0.0.1", 0))
         app = Starlette(routes=[Route("/{path:path}", self._forward, methods=METHODS)])
         self._server = _Server(
-            uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", server_header=False, date_header=False)
+            uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none", server_header=False, date_header=False)
         )
 
     @property

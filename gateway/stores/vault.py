@@ -8,7 +8,7 @@ retention after its last use. It does NOT see plaintext: see gateway.pii.vault f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -73,7 +73,7 @@ class RedisVaultStore:
 
     async def records(self, conversation: str) -> tuple[bytes | None, Mapping[bytes, bytes]]:
         try:
-            stored: Mapping[bytes, bytes] = await self._client.hgetall(self._prefix + conversation)  # type: ignore[misc]
+            stored = cast(Mapping[bytes, bytes], await self._client.hgetall(self._prefix + conversation))
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
         return stored.get(b"k"), {name[1:]: value for name, value in stored.items() if name[:1] == b"v"}
@@ -95,4 +95,5 @@ class RedisVaultStore:
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"the vault's store can't be reached ({error.__class__.__name__}); nothing was sent upstream", retry_after_s=1.0)
+    reason = error.__class__.__name__
+    return StoreUnavailable(f"the vault's store can't be reached ({reason}); nothing was sent upstream", retry_after_s=1.0)

@@ -18,7 +18,7 @@ LENGTH = 12
 
 
 @dataclass(frozen=True, slots=True)
-class ServedModel:
+class ProvenModel:
     """What the handshake tells: the vocabulary size of the logits and the interface, 1 or 2."""
 
     vocabulary: int
@@ -30,7 +30,7 @@ class ServedModel:
         return self.vocabulary - 1
 
 
-def proof(nonce: str, model: ServedModel) -> list[int]:
+def proof(nonce: str, model: ProvenModel) -> list[int]:
     """The twelve token ids for a nonce. Raises ValueError for a vocabulary of 2^24 or more, or under 256."""
     if not 256 <= model.vocabulary < 1 << 24:
         raise ValueError("the handshake needs a vocabulary of 256 to 2^24 tokens")
@@ -38,11 +38,11 @@ def proof(nonce: str, model: ServedModel) -> list[int]:
     return [*head, *hashlib.sha256(b"llmos-dp/1" + nonce.encode() + head).digest()[:8]]
 
 
-def read_proof(nonce: str, token_ids: Sequence[int]) -> ServedModel | None:
+def read_proof(nonce: str, token_ids: Sequence[int]) -> ProvenModel | None:
     """The served model that the ids prove for this nonce, or None where they prove nothing."""
     if len(token_ids) < LENGTH or any(not 0 <= i < 256 for i in token_ids[:LENGTH]):
         return None
-    model = ServedModel(vocabulary=int.from_bytes(bytes(token_ids[:3]), "big"), interface=token_ids[3])
+    model = ProvenModel(vocabulary=int.from_bytes(bytes(token_ids[:3]), "big"), interface=token_ids[3])
     if model.vocabulary < 256 or proof(nonce, model) != list(token_ids[:LENGTH]):
         return None
     return model

@@ -91,9 +91,11 @@ def from_xargs(extra: Mapping[str, Any] | None) -> PrivateSampling | None:
         if name == field or field not in known:
             raise ValueError(f"unknown argument {name!r} beside {KEY}")
         wanted = known[field]
-        if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if isinstance(value, bool) or not isinstance(value, wanted):
             raise ValueError(f"{name} must be of type {wanted.__name__}")
-        values[field] = float(value) if wanted is float else value
+        values[field] = value
     sampling = PrivateSampling(kind=extra[KEY], **({"sentinel": -2} | values))
     _check(sampling)
     return sampling

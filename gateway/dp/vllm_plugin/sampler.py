@@ -26,7 +26,7 @@ from .draw import (
     grid_distances,
     operating_system_randomness,
 )
-from .handshake import LENGTH, ServedModel, proof
+from .handshake import LENGTH, ProvenModel, proof
 from .request import PrivateSampling
 from .weights import argmax_weights, exponential_weights
 
@@ -59,7 +59,7 @@ class PrivateSampler:
         for row in rows:
             sampling = row.sampling
             if sampling.kind == "handshake":
-                ids = proof(sampling.nonce, ServedModel(logits.shape[-1], self._interface))
+                ids = proof(sampling.nonce, ProvenModel(logits.shape[-1], self._interface))
                 force(logits, [row.row], [ids[row.step % LENGTH]])
             elif not self._fits(sampling, logits.shape[-1]):
                 force(logits, [row.row], [min(sampling.sentinel, logits.shape[-1] - 1)])

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
 from functools import lru_cache
+from itertools import pairwise
 
 GRID_STEPS = 4096  # K: one step is C/4096, far under the 2^-7 resolution of bfloat16 logits
 SCALE_BITS = 44  # weights up to about 2^44: the sum over 2^18 candidates stays under 2^63
@@ -46,7 +47,9 @@ def check_range(clip: float, temperature: float, groups: int = 1) -> None:
         if not (math.isfinite(value) and value > 0.0):
             raise ValueError(f"{name} must be positive and finite")
     if clip / temperature > MAX_RANGE:
-        raise ValueError(f"clip / temperature must be at most {MAX_RANGE:g}: beyond it the guarantee is over 60 per token and means nothing")
+        raise ValueError(
+            f"clip / temperature must be at most {MAX_RANGE:g}: beyond it the guarantee is over 60 per token and means nothing"
+        )
     if not 1 <= groups <= MAX_GROUPS:
         raise ValueError(f"groups must be between 1 and {MAX_GROUPS}")
 
@@ -79,7 +82,7 @@ def exponential_weights(clip: float, temperature: float, groups: int = 1) -> tup
 def is_bounded(weights: tuple[int, ...], clip: float, temperature: float, groups: int = 1) -> bool:
     """Whether a table is positive, monotone and within e^(clip / (groups temperature)) over K steps, in exact arithmetic."""
     factor = _exp_lower(clip, temperature, groups)
-    monotone = all(a >= b for a, b in zip(weights, weights[1:], strict=False))
+    monotone = all(a >= b for a, b in pairwise(weights))
     with localcontext(Context(prec=120, rounding=ROUND_CEILING)):
         bounded = all(weights[q] <= factor * weights[q + GRID_STEPS] for q in range(len(weights) - GRID_STEPS))
     return weights[-1] >= 1 and monotone and bounded

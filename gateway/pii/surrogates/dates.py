@@ -13,12 +13,13 @@ from collections.abc import Iterator
 
 from gateway.pii.surrogates.base import like_case, plain_canonical
 from gateway.pii.surrogates.draw import Draws
+from gateway.pii.surrogates.name_lists import words
 
 _PROBES = 32
 _SHIFT_DAYS = (60, 700)
-_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
-_WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-_MONTH_OF = {name.casefold(): i for i, name in enumerate(_MONTHS, 1)} | {name[:3].casefold(): i for i, name in enumerate(_MONTHS, 1)} | {"sept": 9}
+_MONTHS = words("January February March April May June July August September October November December")
+_WEEKDAYS = words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+_MONTH_OF = {written.casefold(): number for number, name in enumerate(_MONTHS, 1) for written in (name, name[:3])} | {"sept": 9}
 _MONTH = r"(?P<month>[A-Za-z]{3,9})\.?"
 _PATTERNS = tuple(
     re.compile(pattern)
@@ -101,14 +102,12 @@ class DateTime:
                 if token != value:
                     yield _shift_times(token, draw.between(1, 1439))
             return
-        for words in (_WEEKDAYS, _MONTHS):
-            index = next((i for i, word in enumerate(words) if re.search(rf"\b{word}\b", value, re.IGNORECASE)), None)
+        for cycle in (_WEEKDAYS, _MONTHS):
+            index = next((i for i, word in enumerate(cycle) if re.search(rf"\b{word}\b", value, re.IGNORECASE)), None)
             if index is not None:
-                word = words[index]
-                for choice in draws.order(len(words)):
+                for choice in draws.order(len(cycle)):
                     if choice != index:
-                        new = words[choice]
-                        yield re.sub(rf"\b{word}\b", lambda old, new=new: like_case(new, old[0]), value, flags=re.IGNORECASE)
+                        yield _replace_word(value, cycle[index], cycle[choice])
                 return
         year = _YEAR.search(value)
         if year is not None:
@@ -122,6 +121,10 @@ class DateTime:
 
     def render(self, token: str, value: str) -> str:
         return like_case(token, value) if token.casefold() != token else token
+
+
+def _replace_word(value: str, old: str, new: str) -> str:
+    return re.sub(rf"\b{old}\b", lambda written: like_case(new, written[0]), value, flags=re.IGNORECASE)
 
 
 def _shift_times(value: str, minutes: int) -> str:

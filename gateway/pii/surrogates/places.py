@@ -1,7 +1,7 @@
 """Surrogates of addresses, places, postcodes, organisations: invented names around the words that say what it is.
 
-"12 Oak Street, Apt 4" stays a street with a flat, "Acme Bank Ltd" a bank, "海淀区" a district: the kind is what the model needs, the name is
-what identifies. Postcodes come from prefixes that are not assigned. It does NOT keep distances, or which town lies in which country.
+"12 Oak Street, Apt 4" stays a street with a flat, "Acme Bank Ltd" a bank, "海淀区" a district: the model needs the kind, and the name
+identifies. Postcodes come from prefixes that are not assigned. It does NOT keep distances, or which town lies in which country.
 """
 
 from __future__ import annotations
@@ -11,17 +11,27 @@ from collections.abc import Callable, Iterator, Sequence
 
 from gateway.pii.surrogates.base import like_case, plain_canonical
 from gateway.pii.surrogates.draw import Draw, Draws
-from gateway.pii.surrogates.name_lists import COMPANIES_HAN, COMPANIES_LATIN, PLACES_HAN, PLACES_LATIN, STREETS_LATIN
+from gateway.pii.surrogates.name_lists import COMPANIES_HAN, COMPANIES_LATIN, PLACES_HAN, PLACES_LATIN, STREETS_LATIN, words
 
 _PROBES = 64
 _STREET_WORDS = frozenset(
-    ["street", "st", "avenue", "ave", "road", "rd", "lane", "ln", "drive", "dr", "boulevard", "blvd", "court", "ct", "place", "pl", "square", "sq", "terrace", "way", "highway", "hwy", "parkway", "pkwy", "circle", "cir", "close", "crescent", "row", "alley", "walk", "path", "route", "loop", "trail", "plaza", "quay", "po", "p.o", "box", "apt", "apartment", "suite", "ste", "unit", "floor", "fl", "flat", "room", "rm", "building", "bldg", "house", "block", "north", "south", "east", "west", "n", "s", "e", "w", "ne", "nw", "se", "sw", "the", "of", "and", "at", "in", "no", "strasse", "straße", "platz", "weg", "rue", "de", "la", "du", "via", "calle", "avenida"]
+    words(
+        """street st avenue ave road rd lane ln drive dr boulevard blvd court ct place pl square sq terrace way highway hwy parkway pkwy
+    circle cir close crescent row alley walk path route loop trail plaza quay po p.o box apt apartment suite ste unit floor fl flat room
+    rm building bldg house block north south east west n s e w ne nw se sw the of and at in no strasse straße platz weg rue de la du
+    via calle avenida"""
+    )
 )
 _COMPANY_WORDS = frozenset(
-    ["inc", "incorporated", "ltd", "limited", "llc", "llp", "plc", "corp", "corporation", "co", "company", "gmbh", "ag", "sa", "srl", "bv", "nv", "pty", "kg", "group", "holdings", "partners", "associates", "bank", "insurance", "hospital", "clinic", "medical", "center", "centre", "health", "university", "college", "school", "institute", "foundation", "trust", "systems", "technologies", "technology", "solutions", "services", "consulting", "industries", "energy", "airlines", "motors", "media", "labs", "pharmaceuticals", "capital", "ventures", "and", "of", "the", "for", "&"]
+    words(
+        """inc incorporated ltd limited llc llp plc corp corporation co company gmbh ag sa srl bv nv pty kg group holdings partners
+    associates bank insurance hospital clinic medical center centre health university college school institute foundation
+    trust systems technologies technology solutions services consulting industries energy airlines motors media labs
+    pharmaceuticals capital ventures and of the for &"""
+    )
 )
 _PLACE_WORDS = frozenset(
-    ["city", "town", "county", "state", "province", "district", "region", "republic", "of", "the", "saint", "st", "new", "north", "south", "east", "west", "upper", "lower", "port", "lake", "mount"]
+    words("city town county state province district region republic of the saint st new north south east west upper lower port lake mount")
 )
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+")
 _HAN_KINDS = re.compile(
@@ -29,7 +39,7 @@ _HAN_KINDS = re.compile(
     r"股份有限公司|有限责任公司|有限公司|公司|集团|银行|医院|大学|学院|中学|小学|律师事务所|事务所|研究所|研究院|中心|委员会|局|厅|部|科技|网络|保险|证券"
 )
 # Three-digit ZIP prefixes that the USPS has not assigned.
-_ZIP_FREE = ("001", "002", "003", "004", "099", "213", "269", "343", "345", "348", "353", "419", "428", "429", "517", "518", "519", "529", "533", "536")
+_ZIP_FREE = words("001 002 003 004 099 213 269 343 345 348 353 419 428 429 517 518 519 529 533 536")
 _ZIP_TAIL = re.compile(r"(?<!\d)\d{5}(?:-\d{4})?\s*$")
 _RUN = re.compile(r"\d+|[^\W\d_]+(?:['’.][^\W\d_]+)*")
 _UK_POSTCODE = re.compile(r"[A-Za-z]{1,2}\d[A-Za-z\d]?\s*\d[A-Za-z]{2}")
@@ -38,12 +48,11 @@ _UK_POSTCODE = re.compile(r"[A-Za-z]{1,2}\d[A-Za-z\d]?\s*\d[A-Za-z]{2}")
 class Renamed:
     """Text of several words: names become others of a list, digits others, the words that tell the kind stay."""
 
-    def __init__(self, kinds: frozenset[str], latin: Sequence[str], han: Sequence[str], *, zip_tail: bool = False, together: bool = True) -> None:
+    def __init__(self, kinds: frozenset[str], latin: Sequence[str], han: Sequence[str], *, zip_tail: bool = False) -> None:
         self._kinds = kinds
         self._latin = latin
         self._han = han
         self._zip_tail = zip_tail
-        self._together = together  # a run of name words becomes one name
 
     def canonical(self, value: str) -> str:
         return plain_canonical(value)
@@ -71,10 +80,10 @@ class Renamed:
         for match in _RUN.finditer(body):
             word, between = match[0], body[at : match.start()]
             at = match.end()
-            kind = word.casefold().rstrip(".") in self._kinds or (len(word) == 1 and not word.isdigit() and self._zip_tail)
+            kind = word.casefold().rstrip(".") in self._kinds or (self._zip_tail and len(word) == 1 and not word.isdigit())
             is_name = not kind and not word.isdigit()
-            if is_name and in_run and self._together and not between.strip():
-                continue  # the run already has its one name
+            if is_name and in_run and not between.strip():
+                continue  # a run of name words becomes one name
             out.append(between)
             if word.isdigit():
                 out.append(str(draw.between(1, 9)) + draw.digits(len(word) - 1))
@@ -97,7 +106,7 @@ class Renamed:
                 out.append(piece)
             else:
                 renamed = _HAN.sub(lambda _: "".join(draw.pick(self._han) for _ in range(names)), piece)
-                out.append("".join(str(draw.below(10)) if ch.isdigit() else chr(65 + draw.below(26)) if ch.isalpha() and ch.isascii() else ch for ch in renamed))
+                out.append("".join(_redrawn(ch, draw) for ch in renamed))
         token = "".join(out)
         return token if token != value else "".join(draw.pick(self._han) for _ in range(names + 1))
 
@@ -119,11 +128,15 @@ def zip_code(value: str, draw: Draw) -> str | None:
         return "".join(next(digits) if ch.isdigit() else ch for ch in value)
     if _UK_POSTCODE.fullmatch(value.strip()):
         first = draw.pick("QVX")
-        rest = "".join(str(draw.below(10)) if ch.isdigit() else draw.pick("ABDEFGHJLNPQRSTUWXYZ") if ch.isalpha() else ch for ch in value[1:])
-        return first + rest
+        return first + "".join(_redrawn(ch, draw) for ch in value[1:])
     if any(ch.isdigit() for ch in value) and value.isascii():
-        return "".join(str(draw.below(10)) if ch.isdigit() else draw.pick("ABCEGHJKLMNPRSTVXY") if ch.isalpha() else ch for ch in value)
+        return "".join(_redrawn(ch, draw) for ch in value)
     return None
+
+
+def _redrawn(ch: str, draw: Draw) -> str:
+    """An ASCII digit or letter (as a capital) drawn anew; any other character as it is."""
+    return str(draw.below(10)) if ch in "0123456789" else chr(65 + draw.below(26)) if ch.isascii() and ch.isalpha() else ch
 
 
 class Postcode:

@@ -4,7 +4,7 @@ import random
 
 import torch
 
-from gateway.dp.vllm_plugin.handshake import LENGTH, ServedModel, read_proof
+from gateway.dp.vllm_plugin.handshake import LENGTH, ProvenModel, read_proof
 from gateway.dp.vllm_plugin.request import PrivateSampling
 from gateway.dp.vllm_plugin.sampler import PrivateRow, PrivateSampler
 
@@ -65,7 +65,7 @@ def test_the_handshake_proves_vocabulary_and_interface() -> None:
         logits = torch.randn(1, VOCABULARY)
         sampler().apply(logits, [PrivateRow(0, hello, step)])
         ids.append(forced(logits, 0))
-    assert read_proof("n" * 16, ids) == ServedModel(VOCABULARY, 1)
+    assert read_proof("n" * 16, ids) == ProvenModel(VOCABULARY, 1)
     assert read_proof("m" * 16, ids) is None
     assert read_proof("n" * 16, ids[:-1]) is None
 

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ def test_ratio_over_a_full_step_is_within_e_to_the_a(a: float, temperature: floa
     clip = min(a, 29.999) * temperature
     weights = exponential_weights(clip, temperature, groups)
     assert len(weights) == groups * GRID_STEPS + 1
-    assert all(x >= y for x, y in zip(weights, weights[1:], strict=False))
+    assert all(x >= y for x, y in pairwise(weights))
     assert weights[-1] >= 1
     # An independent check: ln of exact rationals, against the bound in floating point with its own error allowed for.
     bound = clip / (groups * temperature)

@@ -1,0 +1,93 @@
+"""The real Valkey and the real vLLM that tests share, each started once a session and never left behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from gateway.serving import vllm_server as vllm
+from gateway.serving.bounded_log import last_lines
+from gateway.serving.tether import tethered
+from gateway.serving.valkey import EmbeddedValkey
+
+ROOT = Path(__file__).parent.parent
+VLLM_PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
+MODEL_DIR = Path(os.environ.get("LLMOS_DATA_DIR") or ROOT / ".llmos") / "models" / "smollm2"
+VLLM_START_DEADLINE_S = 270.0  # under pytest's own limit for a test and its fixtures
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A `unix://` URL, for the whole session: what one test writes the next finds."""
+    with EmbeddedValkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def valkey(valkey_url: str) -> str:
+    """The same URL, emptied before the test."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    return valkey_url
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> Path:
+    """The Python of vLLM's environment."""
+    if not VLLM_PYTHON.exists():
+        pytest.fail("the tests need vLLM's environment: run `make setup`")
+    return VLLM_PYTHON
+
+
+@pytest.fixture(scope="session")
+def model_dir() -> Path:
+    """SmolLM2 as `llmos model prepare` writes it."""
+    if not MODEL_DIR.exists():
+        pytest.fail("the tests need the model: run `make setup`")
+    return MODEL_DIR
+
+
+@pytest.fixture(scope="session")
+def vllm_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The base URL (…/v1) of a real vLLM that serves `smollm2`; LLMOS_TEST_UPSTREAM names one that runs already."""
+    running = os.environ.get("LLMOS_TEST_UPSTREAM")
+    if running:
+        yield running.rstrip("/")
+        return
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    server = vllm.VllmServer(request.getfixturevalue("vllm_python"), request.getfixturevalue("model_dir"), port)
+    log_path = tmp_path_factory.mktemp("vllm") / "vllm.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            tethered(server.command()), env=os.environ | server.environment(), stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + VLLM_START_DEADLINE_S
+        while not vllm.is_healthy(f"http://127.0.0.1:{port}/health"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"vLLM did not start:\n{last_lines(log_path, 40)}")
+            time.sleep(0.25)
+        yield server.base_url
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
