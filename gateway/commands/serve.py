@@ -11,7 +11,7 @@ import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from gateway.app import create_app
+from gateway.pii.lean_imports import without_training_libraries
 from gateway.serving.valkey import EmbeddedValkey
 from gateway.settings import Settings
 
@@ -58,6 +58,10 @@ def serve(
 
 
 def _create(settings: Settings) -> object:
+    """Runs in each worker's process. The application is imported here, once the libraries that it can spare are kept out."""
+    without_training_libraries()
+    from gateway.app import create_app
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
