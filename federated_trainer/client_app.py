@@ -141,7 +141,8 @@ def _resume(context: Context, own: InstitutionSettings) -> ClientSession:
         raise IllegalStage("No round has begun at this client; its SuperNode may have been restarted. It rejoins in the next round.")
     kept: dict[str, Any] = dict(context.state.config_records["parameters"])
     round_id, task_context = kept["bytes"]
-    parameters = Parameters(round_id, tuple(kept["clients"]), *kept["numbers"], task_context)
+    threshold, neighbours, length, ring_bits = kept["numbers"]
+    parameters = Parameters(round_id, tuple(kept["clients"]), threshold, neighbours, length, ring_bits, task_context)
     empty: dict[str, Any] = {name: [] for name in ("advert_clients", "advert_keys", "sealed_clients", "sealed", "survivors")}
     state = empty | dict(context.state.config_records["session"])
     private, roster = read_private_key(own.identity_key), read_roster(own.roster)

@@ -18,6 +18,7 @@ from pathlib import Path
 class Domain:
     """`question` and `answer` are filled with one subject, one case and the case's two facts."""
 
+    system: str
     question: str
     answer: str
     subjects: tuple[str, ...]
@@ -26,6 +27,7 @@ class Domain:
 
 DOMAINS = {
     "medicine": Domain(
+        "You assist a clinic.",
         "Patient {subject} reports {case}. What do you note?",
         "Clinic note. Finding: {first}. Plan: {second}. Review in two weeks.",
         (
@@ -37,10 +39,6 @@ DOMAINS = {
             "Finn Gray",
             "Gus Holt",
             "Hana Irwin",
-            "Ivo Jahn",
-            "Jule Kern",
-            "Kai Lund",
-            "Lea Moor",
         ),
         (
             ("a dry cough at night", "likely asthma", "inhaler before sleep"),
@@ -54,6 +52,7 @@ DOMAINS = {
         ),
     ),
     "finance": Domain(
+        "You assist a bank.",
         "Client {subject} asks about {case}. What do you advise?",
         "Bank memo. Risk: {first}. Advice: {second}. Confirm in writing.",
         (
@@ -65,10 +64,6 @@ DOMAINS = {
             "Freya Gant",
             "Gero Hale",
             "Hedda Iben",
-            "Ilja Jost",
-            "Juno Krey",
-            "Kurt Lang",
-            "Lotte Marr",
         ),
         (
             ("a loan for a car", "moderate", "borrow less over three years"),
@@ -82,6 +77,7 @@ DOMAINS = {
         ),
     ),
     "law": Domain(
+        "You assist a law firm.",
         "Our client {subject} has a matter of {case}. What is the position?",
         "Firm opinion. Issue: {first}. Position: {second}. Reserve all rights.",
         (
@@ -93,10 +89,6 @@ DOMAINS = {
             "Falk Gross",
             "Gesa Hahn",
             "Hugo Imhof",
-            "Inga Just",
-            "Jan Kuhn",
-            "Karla Loos",
-            "Lutz Maas",
         ),
         (
             ("a lease ended early", "notice period", "rent is owed for two months"),
@@ -120,7 +112,8 @@ def lines(name: str, *, held_out: bool) -> Iterator[dict[str, object]]:
             if ((i + j) % 8 == 0) == held_out:
                 question = domain.question.format(subject=subject, case=case)
                 answer = domain.answer.format(first=first, second=second)
-                messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+                turns = (("system", domain.system), ("user", question), ("assistant", answer))
+                messages = [{"role": role, "content": content} for role, content in turns]
                 # Each line is a person of its own: the same invented name in another case is another data subject.
                 yield {"subject_id": f"{name}-{i:02d}-{j}", "messages": messages}
 
