@@ -6,9 +6,9 @@ only `stages.scrub` makes (a test reads the source and keeps it so). Text never 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from policies.schema import Limits, Policy
 
@@ -62,9 +62,25 @@ class IssuedValue:
     kind: Literal["surrogate", "placeholder", "encrypt"]
 
 
+class AnswerText(Protocol):
+    """One text of an answer (a choice's content, one call's arguments) as it arrives, restored and scanned piece by piece."""
+
+    async def feed(self, piece: str) -> str:
+        """What may be released after `piece`; the rest is held back because a value might begin in it."""
+        ...
+
+    async def finish(self) -> str:
+        """What was held back, once the text is known to be over."""
+        ...
+
+    async def whole(self, text: str) -> str:
+        """A text that arrived in one piece."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request whose JSON was read within the limits and whose fields are all known."""
+    """A request whose JSON was read within the limits. Which of its fields are known `stages.scrub` finds out."""
 
     request_id: str
     api: Api
@@ -72,10 +88,21 @@ class Received:
     body: Json = field(repr=False)
     conversation_header: str | None = field(default=None, repr=False)
     received_unix_s: float = 0.0
+    size_bytes: int = 0
 
     @property
     def stream(self) -> bool:
         return bool(self.body.get("stream"))
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model name that the gateway serves, and what is known of its server."""
+
+    name: str  # the caller's name for it
+    upstream_name: str
+    target: Target
+    takes_cache_salt: bool = False  # vLLM does; other servers may refuse the field
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +112,7 @@ class Admitted:
     received: Received
     policy: Policy
     policy_version: int
+    served: ServedModel
     reservation_id: str | None = None  # a reservation in the privacy ledger, settled after the answer
 
 
@@ -95,6 +123,7 @@ class Scrubbed:
     admitted: Admitted
     scope: ConversationScope
     body: Json = field(repr=False)
+    caller_texts: tuple[str, ...] = field(repr=False)  # the leaves as the caller wrote them
     issued: tuple[IssuedValue, ...] = field(repr=False)
     counts: Mapping[tuple[str, str], int]
 
@@ -124,5 +153,5 @@ class Released:
 
     answered: Answered
     body: Json | None = field(repr=False)
-    events: AsyncIterator[Json] | None = field(repr=False)
+    events: AsyncGenerator[Json, None] | None = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)

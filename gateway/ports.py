@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gateway.dp.loss import Loss
-from gateway.exchange import ConversationScope, IssuedValue, Json, Principal, Routed, Span
+from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, ServedModel, Span
 from policies.dp import Budget
 from policies.schema import Policy
 
@@ -58,7 +58,17 @@ class Backend(Protocol):
 
     def stream(self, routed: Routed) -> AsyncIterator[Json]: ...
 
-    async def models(self) -> list[str]: ...
+
+class ModelCatalogue(Protocol):
+    """The model names that the gateway serves. Only these ever go upstream."""
+
+    async def find(self, name: str, api: Api) -> ServedModel:
+        """Raises UnknownModel, or UpstreamFailed while no server could be asked."""
+        ...
+
+    async def listing(self) -> list[Json]:
+        """One OpenAI `model` object a name."""
+        ...
 
 
 class KeyStore(Protocol):
@@ -73,12 +83,44 @@ class PolicyStore(Protocol):
     async def resolve(self, principal: Principal, model: str, path: str) -> tuple[Policy, int]: ...
 
 
+class Leased(Protocol):
+    """What a request took of its limits. `headers` are OpenAI's x-ratelimit-*."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+Lease = TypeVar("Lease", bound=Leased)
+
+
+class UseLimits(Protocol[Lease]):
+    """Requests, tokens and streams of a key and a tenant."""
+
+    async def take(self, principal: Principal, policy: Policy, *, tokens: int, stream: bool) -> Lease:
+        """Raises RateLimited, having taken nothing."""
+        ...
+
+    async def settle(self, lease: Lease, *, tokens: int) -> None:
+        """Correct the reservation to the tokens used, and end the stream."""
+        ...
+
+
 class AuditLog(Protocol):
     """Content-free records: `admission` stands before the first byte goes upstream, `outcome` after, whatever happens."""
 
     async def admission(self, record: Mapping[str, object]) -> None: ...
 
     async def outcome(self, record: Mapping[str, object]) -> None: ...
+
+
+class Meter(Protocol):
+    """Counts and times, under labels out of closed sets; it can carry no content."""
+
+    def stage(self, name: str, seconds: float) -> None: ...
+
+    def outcome(self, api: Api, outcome: str, seconds: float) -> None: ...
+
+    def replaced(self, counts: Mapping[tuple[str, str], int]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

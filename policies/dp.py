@@ -90,12 +90,17 @@ class TokenRule(Strict):
 
 
 class EnsembleRule(Strict):
-    """The answer is generated from private records in `groups` disjoint groups. The unit is one record, replaced by another."""
+    """The answer is generated from private records in `groups` disjoint groups. The unit is one record, replaced by another.
+
+    `crosstalk` (logits) bounds how far another group's logits may move when a record is replaced, because kernels round a row
+    differently in another batch; 0 is right under batch-invariant kernels only. `python -m bench.dp crosstalk` measures it.
+    """
 
     kind: Literal["ensemble"]
     groups: Annotated[int, Field(ge=2, le=64)]
     clip: Positive
     temperature: Positive
+    crosstalk: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.25
     max_tokens: Annotated[int, Field(ge=1, le=4096)]
     max_records: Annotated[int, Field(ge=1, le=10_000)] = 256
     max_record_chars: Annotated[int, Field(ge=1, le=100_000)] = 2_000
@@ -104,6 +109,8 @@ class EnsembleRule(Strict):
     def _range(self) -> EnsembleRule:
         if self.clip / self.temperature > MAX_RANGE:
             raise ValueError(f"clip / temperature must be at most {MAX_RANGE:g}")
+        if self.crosstalk > self.clip / 4:
+            raise ValueError("crosstalk must be at most a quarter of clip")
         return self
 
 

@@ -8,7 +8,8 @@ Bounds used, with a = clip / temperature:
                       candidates (docs/differential-privacy.md derives it); 2a-bounded-range, so rho = a^2/2
                       (Cesar & Rogers 2021: eta-bounded-range gives eta^2/8-zCDP)
   argmax token        epsilon (Kairouz, Oh & Viswanath 2016); rho = epsilon^2/2 (Bun & Steinke 2016, Prop. 1.4)
-  ensemble token      the exponential's with a / s in place of a; unit one record, replaced
+  ensemble token      the exponential's with a / s in place of a, plus what rounding in shared kernels adds (`reach_steps`);
+                      unit one record, replaced
   structured leaf     Laplace, randomised response: epsilon and rho = epsilon^2/2; Gaussian: (epsilon, delta) and rho from its scale
 
 Not covered: everything that is not the released value (lengths, timing, errors, routing).
@@ -20,6 +21,7 @@ import math
 from dataclasses import dataclass
 
 from gateway.dp.numeric import gaussian_rho
+from gateway.dp.vllm_plugin.weights import GRID_STEPS, reach_steps
 from policies.dp import DpRule, EnsembleRule, StructuredRule, TokenRule
 
 
@@ -56,7 +58,8 @@ def exponential_epsilon(clip: float, temperature: float, candidates: int | None 
 def per_token(rule: TokenRule | EnsembleRule) -> Loss:
     """The loss of one drawn token, the end token included."""
     if isinstance(rule, EnsembleRule):
-        a = rule.clip / (rule.groups * rule.temperature)
+        reach = min(rule.groups * GRID_STEPS, reach_steps(rule.clip, rule.groups, rule.crosstalk))
+        a = rule.clip * reach / (rule.groups * rule.temperature * GRID_STEPS)
         return Loss(2 * a, 0.0, a * a / 2)
     if rule.selection == "argmax":
         assert rule.epsilon_per_token is not None  # the rule's own validation

@@ -86,7 +86,13 @@ def token_sampling(rule: TokenRule, served: ProvenModel) -> PrivateSampling:
 def ensemble_sampling(rule: EnsembleRule, served: ProvenModel, name: str) -> PrivateSampling:
     """The plugin's arguments for the rows of one ensemble; `name` is fresh and random."""
     return PrivateSampling(
-        kind="ensemble", sentinel=served.sentinel, clip=rule.clip, temperature=rule.temperature, groups=rule.groups, ensemble=name
+        kind="ensemble",
+        sentinel=served.sentinel,
+        clip=rule.clip,
+        temperature=rule.temperature,
+        groups=rule.groups,
+        crosstalk=rule.crosstalk,
+        ensemble=name,
     )
 
 

@@ -36,10 +36,11 @@ def write_frame(stream: IO[bytes], value: Any) -> None:
 
 def serve(source: IO[bytes], sink: IO[bytes], languages: tuple[str, ...]) -> None:
     """Load, say ready, answer until the input ends."""
-    from gateway.pii.language_models import LanguageModels, without_training_libraries
+    from gateway.pii.lean_imports import without_training_libraries
 
     without_training_libraries()
     from gateway.pii.detect import TextDetector
+    from gateway.pii.language_models import LanguageModels
     from policies.schema import Policy
 
     detector = TextDetector(LanguageModels(languages))

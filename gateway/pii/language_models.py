@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import logging
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -134,13 +133,3 @@ class LanguageModels(NlpEngine):  # type: ignore[misc]  # presidio_analyzer's ba
 
     def get_supported_languages(self) -> list[str]:
         return [LANGUAGE]
-
-
-def without_training_libraries() -> None:
-    """Keep spaCy and Presidio from importing torch and transformers in this process, if they have not yet.
-
-    Detection uses neither, and both would cost 5 s and 300 MB in every worker where they happen to be installed.
-    A name that maps to None in `sys.modules` raises ImportError, which both libraries expect and handle.
-    """
-    for name in ("torch", "transformers", "tensorflow", "mxnet", "cupy"):
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]

@@ -11,7 +11,13 @@ from policies.strict_yaml import Document, PolicyError, parse
 
 LEAF = st.one_of(st.booleans(), st.integers(), st.text(max_size=4), st.lists(st.integers(), max_size=3))
 NAME = st.text(max_size=3)
-TREE = st.recursive(st.dictionaries(NAME, LEAF, max_size=4), lambda t: st.dictionaries(NAME, t | LEAF, max_size=4), max_leaves=12)
+# As the schema has it, a name stands for a mapping always, or never: here it begins with "m", or with "s".
+SCALARS = st.dictionaries(NAME.map("s".__add__), LEAF, max_size=3)
+TREE = st.recursive(
+    SCALARS,
+    lambda inner: st.builds(dict.__or__, SCALARS, st.dictionaries(NAME.map("m".__add__), inner, max_size=3)),
+    max_leaves=12,
+)
 
 
 def flat(text: str, **others: str) -> dict[str, object]:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .weights import MAX_GROUPS, argmax_weights, check_range
+from .weights import MAX_GROUPS, argmax_weights, check_range, reach_steps
 
 KEY = "llmos_dp"
 SENTINEL_BIAS = 100.0
@@ -54,12 +54,13 @@ class PrivateSampling:
     vocabulary: int = 0  # the size that the claim was computed for, sentinel included; 0: any
     ensemble: str = ""  # random name that the rows of one ensemble share
     groups: int = 1
+    crosstalk: float = 0.0  # logits by which the groups of an ensemble may move each other (see `weights.reach_steps`)
     nonce: str = ""
 
     def to_xargs(self) -> dict[str, str | int | float]:
         """The flat mapping for the request's `vllm_xargs`."""
         given: dict[str, str | int | float] = {KEY: self.kind, f"{KEY}_sentinel": self.sentinel}
-        for name in ("clip", "temperature", "epsilon", "vocabulary", "ensemble", "nonce"):
+        for name in ("clip", "temperature", "epsilon", "vocabulary", "ensemble", "crosstalk", "nonce"):
             if value := getattr(self, name):
                 given[f"{KEY}_{name}"] = value
         if self.kind == "ensemble":
@@ -81,6 +82,7 @@ def from_xargs(extra: Mapping[str, Any] | None) -> PrivateSampling | None:
         "vocabulary": int,
         "ensemble": str,
         "groups": int,
+        "crosstalk": float,
         "nonce": str,
     }
     values: dict[str, Any] = {}
@@ -112,6 +114,7 @@ def _check(sampling: PrivateSampling) -> None:
         argmax_weights(sampling.epsilon)
     elif sampling.kind in ("exponential", "ensemble"):
         check_range(sampling.clip, sampling.temperature, sampling.groups)
+        reach_steps(sampling.clip, sampling.groups, sampling.crosstalk)
     else:
         raise ValueError(f"{KEY} must be exponential, argmax, ensemble or handshake")
     if sampling.kind == "ensemble" and not (16 <= len(sampling.ensemble) <= 64 and 2 <= sampling.groups <= MAX_GROUPS):

@@ -41,8 +41,8 @@ class PrivateRow:
 
 
 @lru_cache(maxsize=64)
-def _table(clip: float, temperature: float, groups: int, device: str) -> torch.Tensor:
-    return torch.tensor(exponential_weights(clip, temperature, groups), dtype=torch.int64, device=device)
+def _table(clip: float, temperature: float, groups: int, crosstalk: float, device: str) -> torch.Tensor:
+    return torch.tensor(exponential_weights(clip, temperature, groups, crosstalk), dtype=torch.int64, device=device)
 
 
 class PrivateSampler:
@@ -83,7 +83,7 @@ class PrivateSampler:
             best, other = argmax_weights(sampling.epsilon)
             weights = argmax_row_weights(logits[index], best, other, excluded)
         else:
-            table = _table(sampling.clip, sampling.temperature, 1, str(logits.device))
+            table = _table(sampling.clip, sampling.temperature, 1, 0.0, str(logits.device))
             weights = exponential_row_weights(grid_distances(logits[index], sampling.clip, excluded), table, excluded)
         force(logits, index, draw(weights, self._random_below))
 
@@ -100,6 +100,6 @@ class PrivateSampler:
             return
         excluded = [sampling.sentinel] * len(rows)
         total = grid_distances(logits[index], sampling.clip, excluded).sum(dim=0, keepdim=True)
-        table = _table(sampling.clip, sampling.temperature, sampling.groups, str(logits.device))
+        table = _table(sampling.clip, sampling.temperature, sampling.groups, sampling.crosstalk, str(logits.device))
         token = draw(exponential_row_weights(total, table, [sampling.sentinel]), self._random_below)[0]
         force(logits, index, [token] * len(rows))

@@ -1,13 +1,14 @@
 """Integer sampling weights whose ratios are bounded exactly, so that no rounding error can break the privacy claim.
 
 A utility u in [-C, 0] is rounded to a grid of K steps: q = round(-u K / C), an integer in 0..K. With s groups the
-distances are summed: Q in 0..sK, and replacing one group's input moves every Q by at most K. A table W maps Q to a
-positive integer weight close to 2^44 exp(-Q C / (K s T)); a candidate is then drawn with probability W[Q_i] / sum_j W[Q_j],
-in exact integer arithmetic (`draw`). The privacy of that draw needs two properties of W only, and both are checked when
-the table is built:
+distances are summed: Q in 0..sK, and replacing one group's input moves every Q by at most R steps: K for the group itself,
+and, where groups share kernels whose rounding depends on the whole batch, a few steps for each other group (`reach_steps`).
+A table W maps Q to a positive integer weight close to 2^44 exp(-Q C / (K s T)); a candidate is then drawn with probability
+W[Q_i] / sum_j W[Q_j], in exact integer arithmetic (`draw`). The privacy of that draw needs two properties of W only, and both
+are checked when the table is built:
 
     monotone:  W[q] >= W[q + 1] >= 1
-    bounded:   W[q] <= e^a W[q + K],   a = C / (s T)
+    bounded:   W[q] <= e^a W[q + R],   a = C R / (s T K)
 
 Each weight of a neighbouring input then lies within a factor e^(+-a), and so does the sum: the log-ratio of the
 probabilities spans at most 2a over all candidates. That is 2a-bounded-range, hence 2a-DP (McSherry & Talwar 2007; Durfee &
@@ -34,10 +35,10 @@ MAX_GROUPS = 64
 _DOWN = Context(prec=60, rounding=ROUND_FLOOR)
 
 
-def _exp_lower(numerator: float, denominator: float, parts: int) -> Decimal:
-    """A lower bound on exp(numerator / (denominator parts)), within 1e-50 of it relatively."""
+def _exp_lower(numerator: float, denominator: float, times: int = 1, parts: int = 1) -> Decimal:
+    """A lower bound on exp(numerator times / (denominator parts)), within 1e-50 of it relatively."""
     with localcontext(_DOWN):
-        exponent = Decimal(numerator) / (Decimal(denominator) * parts)
+        exponent = Decimal(numerator) * times / (Decimal(denominator) * parts)
         return exponent.exp() * (1 - Decimal("1e-50"))
 
 
@@ -54,17 +55,30 @@ def check_range(clip: float, temperature: float, groups: int = 1) -> None:
         raise ValueError(f"groups must be between 1 and {MAX_GROUPS}")
 
 
+def reach_steps(clip: float, groups: int = 1, crosstalk: float = 0.0) -> int:
+    """R: by how many grid steps the summed distance of a candidate can move when one group's input is replaced.
+
+    `crosstalk` (logits) bounds how far each other group's logits may move with it, through kernels whose rounding depends on the
+    batch; half of a step's rounding on either side adds one step. 0 says that the kernels are batch-invariant.
+    """
+    if not (math.isfinite(crosstalk) and 0.0 <= crosstalk <= clip):
+        raise ValueError("crosstalk must lie between 0 and clip")
+    beside = math.ceil(2 * crosstalk * GRID_STEPS / clip) + 1 if crosstalk > 0.0 else 0
+    return GRID_STEPS + (groups - 1) * beside
+
+
 @lru_cache(maxsize=64)
-def exponential_weights(clip: float, temperature: float, groups: int = 1) -> tuple[int, ...]:
+def exponential_weights(clip: float, temperature: float, groups: int = 1, crosstalk: float = 0.0) -> tuple[int, ...]:
     """The table W of s K + 1 weights for the exponential mechanism exp(u / T) over the mean of s clipped utilities.
 
-    Raises ValueError as `check_range` does. The bound a = clip / (groups temperature) holds exactly (see `is_bounded`).
+    Raises ValueError as `check_range` and `reach_steps` do. The bound a holds exactly (see `is_bounded`).
     """
     check_range(clip, temperature, groups)
     last = groups * GRID_STEPS
-    base = last - GRID_STEPS
+    reach = min(last, reach_steps(clip, groups, crosstalk))
+    base = last - reach
     step = clip / (temperature * last)
-    factor = _exp_lower(clip, temperature, groups)
+    factor = _exp_lower(clip, temperature, reach, last)
     table = [0] * (last + 1)
     table[last] = max(1, math.ceil(math.ldexp(math.exp(-step * last), SCALE_BITS)))
     top = int((factor * table[last]).to_integral_value(rounding=ROUND_FLOOR))
@@ -72,19 +86,21 @@ def exponential_weights(clip: float, temperature: float, groups: int = 1) -> tup
         table[q] = min(top, max(table[q + 1], math.ceil(math.ldexp(math.exp(-step * q), SCALE_BITS))))
     with localcontext(_DOWN):
         for q in range(base, -1, -1):
-            table[q] = int((factor * table[q + GRID_STEPS]).to_integral_value(rounding=ROUND_FLOOR))
+            table[q] = int((factor * table[q + reach]).to_integral_value(rounding=ROUND_FLOOR))
     weights = tuple(table)
-    if not is_bounded(weights, clip, temperature, groups):
+    if not is_bounded(weights, clip, temperature, groups, crosstalk):
         raise ArithmeticError("the weight table breaks its own bound; refusing to sample from it")
     return weights
 
 
-def is_bounded(weights: tuple[int, ...], clip: float, temperature: float, groups: int = 1) -> bool:
-    """Whether a table is positive, monotone and within e^(clip / (groups temperature)) over K steps, in exact arithmetic."""
-    factor = _exp_lower(clip, temperature, groups)
+def is_bounded(weights: tuple[int, ...], clip: float, temperature: float, groups: int = 1, crosstalk: float = 0.0) -> bool:
+    """Whether a table is positive, monotone and within e^a over R steps, in exact arithmetic."""
+    last = len(weights) - 1
+    reach = min(last, reach_steps(clip, groups, crosstalk))
+    factor = _exp_lower(clip, temperature, reach, last)
     monotone = all(a >= b for a, b in pairwise(weights))
     with localcontext(Context(prec=120, rounding=ROUND_CEILING)):
-        bounded = all(weights[q] <= factor * weights[q + GRID_STEPS] for q in range(len(weights) - GRID_STEPS))
+        bounded = all(weights[q] <= factor * weights[q + reach] for q in range(len(weights) - reach))
     return weights[-1] >= 1 and monotone and bounded
 
 
@@ -98,5 +114,5 @@ def argmax_weights(epsilon: float) -> tuple[int, int]:
     if not (math.isfinite(epsilon) and 0.0 < epsilon <= MAX_RANGE):
         raise ValueError(f"epsilon must be over 0 and at most {MAX_RANGE:g} per token")
     other = max(1, math.ceil(math.ldexp(math.exp(-epsilon), SCALE_BITS)))
-    best = int((_exp_lower(epsilon, 1.0, 1) * other).to_integral_value(rounding=ROUND_FLOOR))
+    best = int((_exp_lower(epsilon, 1.0) * other).to_integral_value(rounding=ROUND_FLOOR))
     return max(best, other), other

@@ -23,9 +23,12 @@ def test_token_losses() -> None:
     assert per_token(token()) == Loss(4.0, 0.0, 2.0)
     argmax = token(selection="argmax", clip=None, temperature=None, epsilon_per_token=3.0)
     assert per_token(argmax) == Loss(3.0, 0.0, 4.5)
-    ensemble = EnsembleRule(kind="ensemble", groups=8, clip=4.0, temperature=0.5, max_tokens=10)
+    ensemble = EnsembleRule(kind="ensemble", groups=8, clip=4.0, temperature=0.5, max_tokens=10, crosstalk=0.0)
     assert per_token(ensemble).epsilon == 2 * 4.0 / (8 * 0.5)
     assert per_token(ensemble).rho == 4.0**2 / (2 * 8**2 * 0.5**2)
+    shared = ensemble.model_copy(update={"crosstalk": 0.1})
+    # Seven other groups, each moved by up to 0.1 logits and a step of rounding.
+    assert per_token(shared).epsilon == pytest.approx(2.0 * (1 + 7 * (0.2 / 4.0 + 1 / 4096)), rel=1e-3)
 
 
 def test_the_whole_request_is_reserved() -> None:

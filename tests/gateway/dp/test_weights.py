@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.dp.vllm_plugin.weights import GRID_STEPS, argmax_weights, check_range, exponential_weights, is_bounded
+from gateway.dp.vllm_plugin.weights import GRID_STEPS, argmax_weights, check_range, exponential_weights, is_bounded, reach_steps
 
 
 @given(a=st.floats(0.001, 30.0), temperature=st.floats(0.01, 100.0), groups=st.sampled_from([1, 2, 5, 8]))
@@ -24,6 +24,18 @@ def test_ratio_over_a_full_step_is_within_e_to_the_a(a: float, temperature: floa
     for q in range(0, len(weights) - GRID_STEPS, 97):
         ratio = Fraction(weights[q], weights[q + GRID_STEPS])
         assert math.log(ratio.numerator) - math.log(ratio.denominator) <= bound * (1 + 1e-12) + 1e-12
+
+
+@given(crosstalk=st.floats(0.001, 2.0), groups=st.sampled_from([2, 3, 8]), a=st.floats(0.5, 25.0))
+@settings(max_examples=15, deadline=None)
+def test_crosstalk_widens_the_step_over_which_the_bound_holds(crosstalk: float, groups: int, a: float) -> None:
+    weights = exponential_weights(8.0, 8.0 / a, groups, crosstalk)
+    last = len(weights) - 1
+    reach = min(last, reach_steps(8.0, groups, crosstalk))
+    assert reach >= GRID_STEPS + (groups - 1) * crosstalk * GRID_STEPS / 8.0
+    bound = a * reach / (groups * GRID_STEPS)
+    for q in range(0, last - reach + 1, 61):
+        assert math.log(weights[q]) - math.log(weights[q + reach]) <= bound * (1 + 1e-12) + 1e-12
 
 
 def test_weights_follow_the_exponential() -> None:

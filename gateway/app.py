@@ -1,0 +1,156 @@
+"""The composition root: from settings to a running application.
+
+Here, and nowhere else, the adapters (stores, backends, the detector's processes) meet the ports that the stages name. `llmos serve` calls
+`create_app`; the lifespan opens everything in order and closes it in reverse. The Redis server has to run already.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from gateway.audit.chain import AuditKeys
+from gateway.backends.catalogue import Catalogue
+from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
+from gateway.errors import DetectorFailed, UpstreamFailed
+from gateway.exchange import Principal
+from gateway.http.health import Check
+from gateway.http.limits import WireLimits
+from gateway.http.metrics import PrometheusMeter
+from gateway.http.routes import Opened, assemble
+from gateway.pii.cached_detector import CachedDetector
+from gateway.pii.detector_pool import DetectorPool
+from gateway.pii.keyring import KeyRing
+from gateway.pii.pseudonyms import ConversationPseudonyms
+from gateway.pii.vault import Vault
+from gateway.pipeline import Parts
+from gateway.serving import valkey
+from gateway.settings import Settings, SettingsError
+from gateway.stages.scrub import Bounds
+from gateway.stores.audit import ValkeyAudit
+from gateway.stores.audit_files import HeadsFile, Spool
+from gateway.stores.failures import reaching
+from gateway.stores.keys import ValkeyKeys
+from gateway.stores.limits import ValkeyLimits
+from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.span_cache import RedisSpanCache
+from gateway.stores.vault import RedisVaultStore
+
+FIRST_POLICY = "default"
+LOCAL_TENANT = "local"
+_STORE_TIMEOUT_S = 2.0
+_STORE_CONNECTIONS = 64
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway as an ASGI application. Raises SettingsError where no upstream is named."""
+    if settings.upstream is None:
+        raise SettingsError("LLMOS_UPSTREAM is not set; name an OpenAI-compatible server, such as http://127.0.0.1:8001/v1")
+    limits = WireLimits(
+        max_body_bytes=settings.max_body_bytes,
+        request_timeout_s=settings.request_timeout_s,
+        max_concurrent_requests=settings.max_concurrent_requests,
+    )
+
+    @asynccontextmanager
+    async def opener(meter: PrometheusMeter) -> AsyncIterator[Opened]:
+        async with AsyncExitStack() as stack:
+            yield await _open(settings, meter, stack)
+
+    return assemble(limits, opener)
+
+
+async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStack) -> Opened:
+    ring = KeyRing.load_or_create(settings.master_key_path)
+    redis = _redis(settings)
+    stack.push_async_callback(redis.aclose)
+    generating, embedding = _servers(settings, stack)
+    pool = DetectorPool(settings.detector_workers, timeout_s=settings.detect_timeout_s)
+    await pool.start()
+    stack.push_async_callback(pool.stop)
+    keys = await stack.enter_async_context(ValkeyKeys(redis, ring.index_key("api-keys")))
+    policies = await stack.enter_async_context(ValkeyPolicies(redis))
+    await policies.seed(FIRST_POLICY)
+    audit_dir = settings.data_dir / "audit"
+    audit_keys = AuditKeys.derive(ring.index_key("audit"))
+    spool = Spool(audit_dir / f"spool-{os.getpid()}.jsonl")
+    audit = await stack.enter_async_context(ValkeyAudit(redis, audit_keys, spool=spool, heads_file=HeadsFile(audit_dir / "heads.jsonl")))
+    await _accept_dev_key(settings, keys)
+    parts = Parts(
+        keys=keys,
+        policies=policies,
+        catalogue=Catalogue(generating, embedding, settings.models),
+        limits=ValkeyLimits(redis, lease_s=settings.request_timeout_s + 60),
+        detector=CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans")),
+        pseudonyms=ConversationPseudonyms(Vault(RedisVaultStore(redis), ring), ring),
+        backends={"vllm": OpenAIBackend(generating, embedding)},
+        audit=audit,
+        meter=meter,
+        bounds=Bounds(max_depth=settings.max_depth, max_items=settings.max_messages),
+        conversation_key=ring.index_key("conversation"),
+        salt_key=ring.index_key("cache-salt"),
+    )
+    return Opened(parts, _checks(redis, pool, generating, policies))
+
+
+def _redis(settings: Settings) -> Redis:
+    url = settings.redis_url.get_secret_value() if settings.redis_url else valkey.url(settings.data_dir)
+    return Redis.from_url(
+        url,
+        socket_timeout=_STORE_TIMEOUT_S,
+        socket_connect_timeout=_STORE_TIMEOUT_S,
+        max_connections=_STORE_CONNECTIONS,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+def _servers(settings: Settings, stack: AsyncExitStack) -> tuple[OpenAIServer, OpenAIServer | None]:
+    key = settings.upstream_api_key.get_secret_value() if settings.upstream_api_key else None
+
+    def server(url: str) -> OpenAIServer:
+        opened = OpenAIServer(
+            url,
+            key,
+            connect_timeout_s=settings.upstream_connect_timeout_s,
+            idle_timeout_s=settings.upstream_idle_timeout_s,
+            max_connections=settings.max_concurrent_requests,
+        )
+        stack.push_async_callback(opened.aclose)
+        return opened
+
+    assert settings.upstream is not None
+    return server(settings.upstream), server(settings.embeddings_upstream) if settings.embeddings_upstream else None
+
+
+async def _accept_dev_key(settings: Settings, keys: ValkeyKeys) -> None:
+    """The key for one's own machine; settings refuse it in production."""
+    if settings.dev_key is None:
+        return
+    text = settings.dev_key.get_secret_value()
+    if await keys.find(text) is None:
+        await keys.create(tenant=LOCAL_TENANT, role="caller", label="LLMOS_DEV_KEY", created_by="settings", text=text)
+
+
+def _checks(redis: Redis, pool: DetectorPool, generating: OpenAIServer, policies: ValkeyPolicies) -> Mapping[str, Check]:
+    async def store() -> None:
+        with reaching("answer a ping"):
+            await redis.ping()
+
+    async def detector() -> None:
+        if not pool.worker_pids:
+            raise DetectorFailed("No detector process runs.")
+
+    async def upstream() -> None:
+        if not await generating.models():
+            raise UpstreamFailed("The model server lists no model.")
+
+    async def policy() -> None:
+        await policies.resolve(Principal(LOCAL_TENANT, "readiness"), "", "")
+
+    return {"store": store, "detector": detector, "upstream": upstream, "policy": policy}

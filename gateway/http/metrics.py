@@ -1,0 +1,61 @@
+"""GET /metrics in Prometheus' text format: counts and times under labels out of closed sets.
+
+It is the pipeline's `Meter`. Labels are stages, API names, error codes, entity types and actions; no tenant, key or model, since those
+grow without bound. Entity types come from policies; past `MAX_ENTITIES` further ones count as OTHER. It serves the numbers of one worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.exchange import Api
+
+MAX_ENTITIES = 100
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class PrometheusMeter:
+    """The counters of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._stages = Histogram(
+            "llmos_stage_seconds", "Time spent in a stage of a request.", ["stage"], buckets=_SECONDS, registry=self.registry
+        )
+        self._requests = Histogram(
+            "llmos_request_seconds", "Time from the head of a request to its end.", ["api"], buckets=_SECONDS, registry=self.registry
+        )
+        self._outcomes = Counter(
+            "llmos_requests", "Requests by API and outcome (`ok`, an error code).", ["api", "outcome"], registry=self.registry
+        )
+        self._replaced = Counter(
+            "llmos_values", "Detected values by entity type and action.", ["entity", "action"], registry=self.registry
+        )
+        self.in_progress = Gauge("llmos_requests_in_progress", "Requests now in progress.", registry=self.registry)
+        self._entities: set[str] = set()
+
+    def stage(self, name: str, seconds: float) -> None:
+        """One stage of one request took so long."""
+        self._stages.labels(name).observe(seconds)
+
+    def outcome(self, api: Api, outcome: str, seconds: float) -> None:
+        """One request ended so."""
+        self._outcomes.labels(api, outcome).inc()
+        self._requests.labels(api).observe(seconds)
+
+    def replaced(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """What was found in one request."""
+        for (entity, action), number in counts.items():
+            if entity not in self._entities and len(self._entities) < MAX_ENTITIES:
+                self._entities.add(entity)
+            self._replaced.labels(entity if entity in self._entities else "OTHER", action).inc(number)
+
+
+async def metrics(request: Request) -> Response:
+    """The page that Prometheus scrapes."""
+    meter: PrometheusMeter = request.app.state.meter
+    return Response(generate_latest(meter.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,59 @@
+"""Stage 2: may this request be served, under which policy, within which limits?
+
+The model must be one that the gateway serves and the key may use, a policy must match, and the limits of key and tenant must have room. The
+policy's version is fixed here: a change made while the request runs does not touch it. Fields are looked at later, by `stages.scrub`, since
+the policy may allow some. The tokens taken are an estimate, corrected when the answer is complete.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.errors import BadRequest, PolicyRefusal, Unavailable
+from gateway.exchange import Admitted, Api, Principal, Received
+from gateway.ports import ModelCatalogue, PolicyStore, UseLimits
+
+POLICY_PATHS: dict[Api, str] = {
+    "chat.completions": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "responses": "/v1/responses",
+    "embeddings": "/v1/embeddings",
+}
+_BYTES_PER_TOKEN = 4
+_ANSWER_TOKENS = 256  # the guess where the caller gives no bound
+
+
+async def admit(received: Received, policies: PolicyStore, catalogue: ModelCatalogue) -> Admitted:
+    """Raises BadRequest, UnknownModel, PolicyRefusal, or StoreUnavailable and UpstreamFailed from below."""
+    name = received.body.get("model")
+    if not isinstance(name, str) or not name:
+        raise BadRequest("`model` is missing.", param="model")
+    served = await catalogue.find(name, received.api)
+    if not _may_use(received.principal, served.name):
+        raise PolicyRefusal("This key may not use this model.", param="model")
+    policy, version = await policies.resolve(received.principal, served.name, POLICY_PATHS[received.api])
+    if policy.dp is not None:
+        raise Unavailable("The policy asks for differential privacy, which this gateway can't give on this path; nothing was sent.")
+    return Admitted(received=received, policy=policy, policy_version=version, served=served)
+
+
+async def take_limits(admitted: Admitted, limits: UseLimits[Any]) -> Any:
+    """What the request takes of its limits, to be settled once. Raises RateLimited or StoreUnavailable."""
+    received = admitted.received
+    return await limits.take(received.principal, admitted.policy, tokens=estimated_tokens(received), stream=received.stream)
+
+
+def estimated_tokens(received: Received) -> int:
+    """About how many tokens the request and its answer will have."""
+    body = received.body
+    bound = next((each for name in ("max_completion_tokens", "max_tokens", "max_output_tokens") if _count(each := body.get(name))), None)
+    answer = 0 if received.api == "embeddings" else (bound or _ANSWER_TOKENS) * (body["n"] if _count(body.get("n")) else 1)
+    return received.size_bytes // _BYTES_PER_TOKEN + answer
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10_000_000
+
+
+def _may_use(principal: Principal, model: str) -> bool:
+    return not principal.models or any(model.startswith(each[:-1]) if each.endswith("*") else model == each for each in principal.models)

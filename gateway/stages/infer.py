@@ -1,0 +1,42 @@
+"""Stage 5: the model answers.
+
+A stream's first event is awaited here, so that a server that fails at once fails with its right status and not after a 200.
+It does not retry: a request may cost much, and the client decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from gateway.errors import Unavailable, UpstreamFailed
+from gateway.exchange import Answered, Json, Routed, Target
+from gateway.ports import Backend
+
+
+async def infer(routed: Routed, backends: Mapping[Target, Backend], note: Callable[[Json], None]) -> Answered:
+    """`note` sees each body or event as it arrived, for its token counts. Raises UpstreamFailed, UpstreamTimeout, Unavailable, or the backend's refusal as BadRequest."""
+    backend = backends.get(routed.target)
+    if backend is None:
+        raise Unavailable(f"The policy sends this request to `{routed.target}`, which is not configured here.")
+    if not routed.scrubbed.admitted.received.stream:
+        body = await backend.complete(routed)
+        note(body)
+        return Answered(routed=routed, body=body, events=None)
+    events = backend.stream(routed)
+    try:
+        first = await anext(events)
+    except StopAsyncIteration:
+        raise UpstreamFailed("The model server's stream ended before it began.") from None
+    return Answered(routed=routed, body=None, events=_after(first, events, note))
+
+
+async def _after(first: Json, rest: AsyncIterator[Json], note: Callable[[Json], None]) -> AsyncIterator[Json]:
+    try:
+        note(first)
+        yield first
+        async for event in rest:
+            note(event)
+            yield event
+    finally:
+        if hasattr(rest, "aclose"):
+            await rest.aclose()

@@ -1,0 +1,85 @@
+"""Stage 7: the caller's own values come back into the answer, and what else is personal in it is masked.
+
+Known fields only (`gateway.fields.answers`). Restoring and masking are the work of `gateway.pii.answer_filter`; this stage knows which
+texts there are. It restores nothing that did not stand in this very request.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+
+from gateway.exchange import Answered, Json, Released
+from gateway.fields.answers import read_answer, repeat_request
+from gateway.fields.stream_choices import ChoiceStream
+from gateway.fields.stream_responses import ResponseStream
+from gateway.pii.answer_filter import AnswerFilter, AnswerRules
+from gateway.ports import Detector
+
+
+class Filters:
+    """The filters of one answer, one a text, and what they counted."""
+
+    def __init__(self, rules: AnswerRules) -> None:
+        self._rules = rules
+        self._opened: list[AnswerFilter] = []
+
+    def open(self, json_text: bool) -> AnswerFilter:
+        """A filter for one more text."""
+        opened = AnswerFilter(self._rules, json_text=json_text)
+        self._opened.append(opened)
+        return opened
+
+    def counts(self) -> Mapping[str, int]:
+        """`restored`, `unresolved`, and `masked:ENTITY` for each type that was masked."""
+        masked: Counter[str] = sum((each.masked for each in self._opened), Counter())
+        return {
+            "restored": sum(each.restored for each in self._opened),
+            "unresolved": sum(each.unresolved for each in self._opened),
+            **{f"masked:{entity}": number for entity, number in masked.items()},
+        }
+
+
+async def restore(answered: Answered, detector: Detector) -> tuple[Released, Filters]:
+    """The released answer, and the filters whose counts are final when it is over.
+
+    Raises UpstreamFailed for an answer that has not the form of its API, PolicyRefusal where the response rule blocks, DetectorFailed;
+    for a stream, its events raise them.
+    """
+    scrubbed = answered.routed.scrubbed
+    admitted = scrubbed.admitted
+    received, model = admitted.received, admitted.served.name
+    filters = Filters(AnswerRules(admitted.policy, scrubbed.issued, scrubbed.caller_texts, detector=detector))
+    if answered.events is not None:
+        stream: ChoiceStream | ResponseStream
+        if received.api == "responses":
+            stream = ResponseStream(filters.open, request=received.body, model=model)
+        else:
+            asked = scrubbed.body.get("stream_options", {}).get("include_usage")
+            stream = ChoiceStream(filters.open, chat=received.api == "chat.completions", model=model, show_usage=bool(asked))
+        return Released(answered=answered, body=None, events=_events(answered.events, stream)), filters
+    body, leaves = read_answer(received.api, answered.body or {})
+    changed = False
+    for leaf in leaves:
+        text = leaf.container[leaf.key]
+        leaf.container[leaf.key] = restored = await filters.open(leaf.json_text).whole(text)
+        changed |= restored != text
+    if changed:
+        for choice in body.get("choices") or ():
+            choice["logprobs"] = None  # they would show, piece by piece, what was masked
+    body["model"] = model
+    if received.api == "responses":
+        repeat_request(body, received.body)
+    return Released(answered=answered, body=body, events=None), filters
+
+
+async def _events(events: AsyncIterator[Json], stream: ChoiceStream | ResponseStream) -> AsyncGenerator[Json, None]:
+    try:
+        async for event in events:
+            for released in await stream.event(event):
+                yield released
+        for released in await stream.end():
+            yield released
+    finally:
+        if hasattr(events, "aclose"):
+            await events.aclose()

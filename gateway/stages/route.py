@@ -1,0 +1,46 @@
+"""Stage 4: where does the scrubbed request go?
+
+The policy's rules decide, first match first; a client's model name only selects among what they allow. Only this module makes a
+`Routed`. Here the body gets what goes upstream under the gateway's own name: the model's name, and for vLLM a `cache_salt` for the tenant,
+without which one tenant could time what another has in the prefix cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from gateway.errors import PolicyRefusal
+from gateway.exchange import Json, Routed, Scrubbed, Target
+from policies.schema import Routing
+
+
+def route(scrubbed: Scrubbed, salt_key: bytes | None) -> Routed:
+    """`salt_key` is the key of the tenants' cache salts; None sends none. Raises PolicyRefusal where a rule says `refuse`."""
+    admitted = scrubbed.admitted
+    served = admitted.served
+    entities = {entity for entity, _ in scrubbed.counts}
+    decided = _decide(admitted.policy.routing, served.name, entities)
+    if decided == "refuse":
+        raise PolicyRefusal("The policy refuses this request by one of its routing rules.", param="model")
+    target: Target = "mpc" if "mpc" in (decided, served.target) else "vllm"
+    body: Json = {**scrubbed.body, "model": served.upstream_name}
+    if admitted.received.api == "responses":
+        body["store"] = False
+    elif admitted.received.stream:
+        body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
+    if salt_key is not None and target == "vllm" and served.takes_cache_salt and admitted.received.api != "embeddings":
+        body["cache_salt"] = cache_salt(salt_key, admitted.received.principal.tenant)
+    return Routed(scrubbed=scrubbed, target=target, model=served.upstream_name, body=body)
+
+
+def cache_salt(key: bytes, tenant: str) -> str:
+    """HMAC-SHA-256 over the tenant's name: 128 bits in hex."""
+    return hmac.digest(key, b"llmos/cache-salt/" + tenant.encode(), hashlib.sha256).hex()[:32]
+
+
+def _decide(routing: Routing, model: str, entities: set[str]) -> str:
+    for rule in routing.rules:
+        if (not rule.models or model in rule.models) and (not rule.entities or entities.intersection(rule.entities)):
+            return rule.to
+    return routing.default

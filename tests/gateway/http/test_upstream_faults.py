@@ -1,0 +1,130 @@
+"""A model server that fails, in each way that one can: a typed error, no text in it, and the gateway stays up."""
+
+import time
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from gateway.http.limits import WireLimits
+
+ASK: Any = [{"role": "user", "content": "I am Sarah Connor. " * 20}]
+
+
+def wait_for(condition: Any, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "code"),
+    [
+        ("fail-500", 502, "upstream_failed"),
+        ("fail-400", 400, "bad_request"),
+        ("fail-429", 429, "rate_limit_exceeded"),
+        ("context", 400, "context_length_exceeded"),
+        ("not-json", 502, "upstream_failed"),
+        ("array", 502, "upstream_failed"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refusal_has_its_status_and_none_of_the_servers_words(llmos: Any, model: str, status: int, code: str, stream: bool) -> None:
+    with pytest.raises(openai.APIStatusError) as failed:
+        llmos.client().chat.completions.create(model=model, messages=ASK, stream=stream)
+    assert failed.value.status_code == status
+    assert failed.value.code == code
+    assert "Jensen" not in failed.value.response.text
+    assert "Connor" not in failed.value.response.text
+    if model == "fail-429":
+        assert failed.value.response.headers["retry-after"] == "7"
+    if model == "context":
+        assert "2048" in failed.value.message
+    if model == "fail-400":
+        assert failed.value.param == "temperature"
+
+
+@pytest.mark.parametrize("model", ["cut", "broken", "error-event"])
+def test_a_stream_that_breaks_ends_in_an_error_that_the_sdk_raises(llmos: Any, model: str) -> None:
+    stream = llmos.client().chat.completions.create(model=model, messages=ASK, stream=True)
+    with pytest.raises(openai.APIError) as failed:
+        list(stream)
+    assert "Jensen" not in str(failed.value)
+    assert failed.value.body["code"] == "upstream_failed"
+    wait_for(lambda: llmos.audit.records[-1][0] == "outcome")
+    assert llmos.audit.records[-1][1]["outcome"] == "upstream_failed"
+
+
+def test_a_server_that_is_down(llmos: Any, start_gateway: Any) -> None:
+    port, llmos.upstream.port = llmos.upstream.port, 9
+    try:
+        with start_gateway() as down:
+            with pytest.raises(openai.InternalServerError) as failed:
+                down.client().chat.completions.create(model="echo", messages=ASK)
+            assert (failed.value.status_code, failed.value.code) == (502, "upstream_failed")
+            assert httpx.get(down.url + "/readyz").status_code == 503
+            assert httpx.get(down.url + "/healthz").status_code == 200
+    finally:
+        llmos.upstream.port = port
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_that_is_silent(recorder: Any, start_gateway: Any, stream: bool) -> None:
+    with start_gateway(idle_timeout_s=0.3) as llmos, pytest.raises(openai.InternalServerError) as failed:
+        llmos.client().chat.completions.create(model="slow", messages=ASK, stream=stream)
+    assert (failed.value.status_code, failed.value.code) == (504, "upstream_timeout")
+
+
+def test_the_deadline_of_a_request_ends_a_stream(start_gateway: Any) -> None:
+    limits = WireLimits(max_body_bytes=100_000, request_timeout_s=0.5, max_concurrent_requests=8)
+    with start_gateway(limits=limits) as llmos:
+        with pytest.raises(openai.APIError) as failed:
+            list(llmos.client().chat.completions.create(model="pausing", messages=ASK, stream=True))
+        assert failed.value.body["code"] == "upstream_timeout"
+        wait_for(lambda: llmos.audit.records and llmos.audit.records[-1][1].get("outcome") == "deadline")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_away_ends_the_request_upstream(llmos: Any, stream: bool) -> None:
+    model = "endless" if stream else "slow"
+    with httpx.Client(timeout=httpx.Timeout(1.0)) as client:
+        request = {"model": model, "messages": [{"role": "user", "content": "x"}], "stream": stream}
+        headers = {"authorization": "Bearer sk-llmos-test-0000"}
+        if stream:
+            with client.stream("POST", llmos.url + "/v1/chat/completions", json=request, headers=headers) as reply:
+                assert next(reply.iter_bytes())
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                client.post(llmos.url + "/v1/chat/completions", json=request, headers=headers)
+    wait_for(lambda: llmos.audit.records and llmos.audit.records[-1][1].get("outcome") == "client_gone")
+    if stream:
+        wait_for(lambda: llmos.upstream.abandoned == 1)
+
+
+def test_a_slow_reader_slows_the_model_server_instead_of_filling_memory(llmos: Any) -> None:
+    request = {"model": "endless", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    with httpx.Client(timeout=20) as client:
+        headers = {"authorization": "Bearer sk-llmos-test-0000"}
+        with client.stream("POST", llmos.url + "/v1/chat/completions", json=request, headers=headers):
+            time.sleep(3)
+            first = llmos.upstream.sent_chunks
+            time.sleep(1.5)
+            second = llmos.upstream.sent_chunks
+    assert second - first < 20, "without back-pressure about 1,000 chunks a second would go on being read"
+    wait_for(lambda: llmos.upstream.abandoned == 1)
+
+
+def test_more_requests_than_the_gate_takes_get_a_503(start_gateway: Any) -> None:
+    limits = WireLimits(max_body_bytes=100_000, request_timeout_s=5, max_concurrent_requests=1)
+    with start_gateway(limits=limits) as llmos:
+        stream = llmos.client().chat.completions.create(model="pausing", messages=ASK, stream=True)
+        next(iter(stream))
+        with pytest.raises(openai.InternalServerError) as refused:
+            llmos.client().chat.completions.create(model="echo", messages=ASK)
+        assert refused.value.status_code == 503
+        assert int(refused.value.response.headers["retry-after"]) >= 1
+        list(stream)
+        wait_for(lambda: llmos.audit.records[-1][0] == "outcome")
+        assert llmos.client().chat.completions.create(model="echo", messages=ASK).choices
