@@ -8,7 +8,7 @@ It stands between detection and the request that goes upstream. The steps of one
   4. check: the replaced texts are restored again with what was issued; where that is not the original, the values of that text
      get placeholders instead, which delimit themselves.
 A value glued to letters, or without a known shape, gets a placeholder at once. Where the policy does not restore (a route under
-differential privacy), step 4 is left out. It does NOT find personal data: what detection misses goes upstream.
+differential privacy), step 4 is left out, and a surrogate that an earlier answer released stays what it is. It does NOT find personal data: what detection misses goes upstream.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gateway.pii.surrogates.base import plain_canonical
 from gateway.pii.surrogates.draw import Draws
 from gateway.pii.surrogates.names import NameWord, initial_letter, name_words, render_name, word_candidates
 from gateway.pii.surrogates.tag import tag_candidates
-from gateway.pii.vault import Claim, Conversation, Record, Vault
+from gateway.pii.vault import STAYS, Claim, Conversation, Record, Vault
 from gateway.ports import Replaced
 from policies.schema import Action, EntityRule, Policy
 
@@ -52,6 +52,7 @@ class _Want:
     offered: int = 0
     again: bool = False
     spent: bool = False  # every candidate is taken
+    stays: bool = False  # the value is itself a token of this conversation, which an earlier answer released
 
 
 @dataclass(slots=True)
@@ -103,7 +104,8 @@ class _Run:
         self._texts = texts
         self._plan = plan
         self._ttl_s = policy.retention.vault_ttl_s
-        self._own_text = fold("\n".join(texts)) if policy.response.restore else ""
+        self._restores = policy.response.restore
+        self._own_text = fold("\n".join(texts)) if self._restores else ""
         self._conversation = vault.begin(scope)
         self._wants: dict[tuple[str, str], _Want] = {}
 
@@ -111,7 +113,7 @@ class _Run:
         """Settle every want that has no token. One round trip, but for collisions and conversations new to this process."""
         for _ in range(_CLAIM_ROUNDS):
             self._gather()
-            open_wants = [want for want in self._wants.values() if want.token is None and not want.spent]
+            open_wants = [want for want in self._wants.values() if want.token is None and not want.spent and not want.stays]
             if not open_wants:
                 return
             claims = [self._claim_of(want) for want in open_wants]
@@ -119,7 +121,7 @@ class _Run:
             if isinstance(answer, Conversation):
                 self._conversation = answer
                 for want in self._wants.values():
-                    want.token, want.offered, want.again, want.spent = None, 0, False, False
+                    want.token, want.offered, want.again, want.spent, want.stays = None, 0, False, False, False
                 continue
             for want, claim, sealed in zip(open_wants, claims, answer, strict=True):
                 self._take(want, claim, sealed)
@@ -164,7 +166,7 @@ class _Run:
         seen: dict[tuple[str, str], IssuedValue] = {}
         for row in self._plan:
             for one in row:
-                if _reversible(one):
+                if _reversible(one) and one.token != one.value:
                     kind = "encrypt" if one.action is Action.ENCRYPT else "placeholder" if one.tag else "surrogate"
                     seen.setdefault((one.token, one.value), IssuedValue(one.token, one.value, one.entity, kind))  # type: ignore[arg-type]
         return tuple(seen.values())
@@ -217,11 +219,15 @@ class _Run:
         pairs = tuple(
             (conversation.token_hash(token), conversation.seal(field_id, Record(want.namespace, want.canonical, token))) for token in tokens
         )
-        return Claim(field_id, pairs, again=want.again)
+        own = b"" if self._restores else conversation.token_hash(want.canonical)
+        return Claim(field_id, pairs, again=want.again, own=own)
 
     def _take(self, want: _Want, claim: Claim, sealed: bytes | None) -> None:
         if sealed is None:
             want.spent = not claim.candidates
+            return
+        if sealed == STAYS:
+            want.stays = True
             return
         record = self._conversation.open(claim.field, sealed)
         if (record.entity, record.value) != (want.namespace, want.canonical):
@@ -260,13 +266,18 @@ class _Run:
                 return self._vault_token(one)
 
     def _vault_token(self, one: _Occurrence) -> str:
-        tokens = iter([self._wants[key].token or "" for key in self._keys(one)])
-        if one.tag:
-            return next(tokens)
-        if one.words is not None:
-            key = self._conversation.draw_key
-            return render_name(one.value, one.words, [initial_letter(w.text, key) if w.initial else next(tokens) for w in one.words])
-        return generator_for(one.entity).render(next(tokens), one.value)
+        wants = [self._wants[key] for key in self._keys(one)]
+        if all(want.stays for want in wants):
+            return one.value
+        if one.words is not None and not one.tag:
+            key, named = self._conversation.draw_key, iter(wants)
+            tokens = []
+            for word in one.words:
+                want = None if word.initial else next(named)
+                tokens.append(initial_letter(word.text, key) if want is None else word.text if want.stays else want.token or "")
+            return render_name(one.value, one.words, tokens)
+        token = wants[0].token or ""
+        return token if one.tag else generator_for(one.entity).render(token, one.value)
 
 
 def _occurrence(text: str, span: Span, policy: Policy) -> _Occurrence:
