@@ -35,9 +35,10 @@ from gateway.pii.vault import STAYS, Claim, Conversation, Record, Vault
 from gateway.ports import Replaced
 from policies.schema import Action, EntityRule, Policy
 
-_FIRST_CANDIDATES = 3
+_FIRST_CANDIDATES = 2
 _CLAIM_ROUNDS = 12
 _CHECK_ROUNDS = 3
+_DEFAULT_RULE = EntityRule()
 _TAG_BODY = re.compile(r"_([^_>]+)>$")
 
 
@@ -117,6 +118,8 @@ class _Run:
             if not open_wants:
                 return
             claims = [self._claim_of(want) for want in open_wants]
+            if any(want.spent for want in open_wants):
+                continue  # without a shape, or used up: these values get placeholders, claimed with the rest
             answer = await self._vault.settle(self._scope, self._conversation, claims, self._ttl_s)
             if isinstance(answer, Conversation):
                 self._conversation = answer
@@ -124,7 +127,10 @@ class _Run:
                     want.token, want.offered, want.again, want.spent, want.stays = None, 0, False, False, False
                 continue
             for want, claim, sealed in zip(open_wants, claims, answer, strict=True):
-                self._take(want, claim, sealed)
+                if sealed is not None:
+                    self._take(want, claim, sealed)
+                elif not claim.candidates:
+                    self._conversation.known.discard(claim.field)  # the store's entry has expired since
         raise StoreUnavailable("the vault did not settle this request's pseudonyms in time; try again", retry_after_s=1.0)
 
     def write(self) -> tuple[str, ...]:
@@ -185,12 +191,10 @@ class _Run:
         """Give a value that has no surrogate, or none that is left, a placeholder."""
         if one.entity in PERSON_ENTITIES:
             one.words = one.words or name_words(one.value)
-            shapeless = one.words is None
-        else:
-            family = generator_for(one.entity)
-            key = (one.entity, family.canonical(one.value))
-            shapeless = key not in self._wants and next(family.candidates(one.value, Draws(b"shape", b"")), None) is None
-        if shapeless or any(want.spent for want in map(self._wants.get, self._keys(one)) if want):
+            if one.words is None:
+                one.tag = 1
+                return
+        if any(want.spent for want in map(self._wants.get, self._keys(one)) if want):
             one.tag = 1
 
     def _keys(self, one: _Occurrence) -> list[tuple[str, str]]:
@@ -208,24 +212,24 @@ class _Run:
         return [(one.entity, family.canonical(one.value), partial(family.candidates, one.value))]
 
     def _claim_of(self, want: _Want) -> Claim:
-        """The next candidates that do not occur in the request's own text, sealed."""
+        """The next candidates that do not occur in the request's own text, sealed; none for a value whose record is known to stand."""
         conversation = self._conversation
         field_id = conversation.field_of(want.namespace, want.canonical)
+        own = b"" if self._restores else conversation.token_hash(want.canonical)
+        if field_id in conversation.known and not want.again:
+            return Claim(field_id, (), own=own)
         draws = Draws(conversation.draw_key, field_id)
         usable = (token for token in want.draw(draws) if not self._clashes(token))
         count = _FIRST_CANDIDATES if not want.offered else 4 * want.offered
         tokens = list(islice(usable, want.offered, want.offered + count))
         want.offered += count
+        want.spent = not tokens
         pairs = tuple(
             (conversation.token_hash(token), conversation.seal(field_id, Record(want.namespace, want.canonical, token))) for token in tokens
         )
-        own = b"" if self._restores else conversation.token_hash(want.canonical)
         return Claim(field_id, pairs, again=want.again, own=own)
 
-    def _take(self, want: _Want, claim: Claim, sealed: bytes | None) -> None:
-        if sealed is None:
-            want.spent = not claim.candidates
-            return
+    def _take(self, want: _Want, claim: Claim, sealed: bytes) -> None:
         if sealed == STAYS:
             want.stays = True
             return
@@ -236,6 +240,7 @@ class _Run:
             want.again, want.offered = True, 0  # typed in since: give the value another token
         else:
             want.token = record.token
+            self._conversation.known.add(claim.field)
 
     def _clashes(self, token: str) -> bool:
         """Whether a token occurs in the request's own text, where it could not be told from what the caller wrote."""
@@ -281,7 +286,7 @@ class _Run:
 
 
 def _occurrence(text: str, span: Span, policy: Policy) -> _Occurrence:
-    action = policy.entities.get(span.entity, EntityRule()).action
+    action = policy.entities.get(span.entity, _DEFAULT_RULE).action
     value = text[span.start : span.end]
     glued = bool(value) and (
         (span.start > 0 and touches(text[span.start - 1], value[0])) or (span.end < len(text) and touches(value[-1], text[span.end]))

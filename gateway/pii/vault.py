@@ -97,6 +97,7 @@ class Conversation:
     token_key: bytes = field(repr=False)  # hashes of tokens
     cipher: AESGCMSIV = field(repr=False)
     associated: bytes = field(repr=False)
+    known: set[bytes] = field(repr=False, default_factory=set)  # fields whose record this process has seen
 
     def field_of(self, entity: str, value: str) -> bytes:
         return hmac.digest(self.field_key, framed(entity.encode(), value.encode("utf-8")), "sha256")[:_HASH_BYTES]
