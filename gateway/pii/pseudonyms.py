@@ -8,7 +8,8 @@ It stands between detection and the request that goes upstream. The steps of one
   4. check: the replaced texts are restored again with what was issued; where that is not the original, the values of that text
      get placeholders instead, which delimit themselves.
 A value glued to letters, or without a known shape, gets a placeholder at once. Where the policy does not restore (a route under
-differential privacy), step 4 is left out, and a surrogate that an earlier answer released stays what it is. It does NOT find personal data: what detection misses goes upstream.
+differential privacy), step 4 is left out, and a surrogate that an earlier answer released stays what it is.
+It does NOT find personal data: what detection misses goes upstream.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from gateway.pii.surrogates import PERSON_ENTITIES, generator_for
 from gateway.pii.surrogates.base import plain_canonical
 from gateway.pii.surrogates.draw import Draws
 from gateway.pii.surrogates.names import NameWord, initial_letter, name_words, render_name, word_candidates
+from gateway.pii.surrogates.network import EMAIL, local_parts
 from gateway.pii.surrogates.tag import tag_candidates
 from gateway.pii.vault import STAYS, Claim, Conversation, Record, Vault
 from gateway.ports import Replaced
@@ -109,6 +111,7 @@ class _Run:
         self._own_text = fold("\n".join(texts)) if self._restores else ""
         self._conversation = vault.begin(scope)
         self._wants: dict[tuple[str, str], _Want] = {}
+        self._names: dict[str, str] = {}  # folded Latin name words of this request with their surrogates, for e-mail addresses
 
     async def claim(self) -> None:
         """Settle every want that has no token. One round trip, but for collisions and conversations new to this process."""
@@ -117,6 +120,7 @@ class _Run:
             open_wants = [want for want in self._wants.values() if want.token is None and not want.spent and not want.stays]
             if not open_wants:
                 return
+            open_wants = [want for want in open_wants if not self._waits_for_names(want)]
             claims = [self._claim_of(want) for want in open_wants]
             if any(want.spent for want in open_wants):
                 continue  # without a shape, or used up: these values get placeholders, claimed with the rest
@@ -209,7 +213,8 @@ class _Run:
         if one.words is not None:
             return [("name", word.canonical, partial(word_candidates, word)) for word in one.words if not word.initial]
         family = generator_for(one.entity)
-        return [(one.entity, family.canonical(one.value), partial(family.candidates, one.value))]
+        draw = partial(EMAIL.candidates, names=self._names) if family is EMAIL else family.candidates
+        return [(one.entity, family.canonical(one.value), partial(draw, one.value))]
 
     def _claim_of(self, want: _Want) -> Claim:
         """The next candidates that do not occur in the request's own text, sealed; none for a value whose record is known to stand."""
@@ -241,6 +246,17 @@ class _Run:
         else:
             want.token = record.token
             self._conversation.known.add(claim.field)
+            if want.namespace == "name" and want.canonical.isascii():
+                self._names[want.canonical] = record.token
+
+    def _waits_for_names(self, want: _Want) -> bool:
+        """Whether a new e-mail address is made of names that have no surrogate yet: it is claimed after them."""
+        if want.namespace != "EMAIL_ADDRESS" or want.offered:
+            return False
+        if self._conversation.field_of(want.namespace, want.canonical) in self._conversation.known:
+            return False
+        parts = {name for part in local_parts(want.canonical) for name in (part, part[1:])}
+        return any(self._wants["name", part].token is None for part in parts if ("name", part) in self._wants)
 
     def _clashes(self, token: str) -> bool:
         """Whether a token occurs in the request's own text, where it could not be told from what the caller wrote."""

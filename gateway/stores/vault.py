@@ -17,7 +17,8 @@ from gateway.errors import StoreUnavailable
 from gateway.pii.vault import Claim, Settled
 
 _SETTLE = """
--- KEYS[1] the conversation; ARGV: wrapped key, ttl in seconds, then for each claim: field, again (0 or 1), own, count, (hash, record) * count
+-- KEYS[1] the conversation; ARGV: wrapped key, ttl in seconds,
+-- then for each claim: field, again (0 or 1), own, count, (hash, record) * count
 local standing = redis.call('HGET', KEYS[1], 'k')
 if standing and standing ~= ARGV[1] then return {standing} end
 if not standing then redis.call('HSET', KEYS[1], 'k', ARGV[1]) end
