@@ -58,7 +58,7 @@ class _Maker:
         view(self.keys, item)[...] = keys
 
 
-def deal_layer(core: Core, shape: LlamaShape, layer: int, scale: scales.Layer, prefix: int, position: int, seeds: tuple[bytes, bytes],
+def deal_layer(core: Core, shape: LlamaShape, layer: int, prefix: int, position: int, seeds: tuple[bytes, bytes],
                key_masks: U64, value_masks: U64) -> tuple[bytes, bytes]:
     """Messages for party 0 and party 1.
 

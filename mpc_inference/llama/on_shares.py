@@ -7,6 +7,7 @@ Adversary: one semi-honest party. It does NOT protect against a party that sends
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,6 +20,7 @@ from mpc_inference.llama import scales
 from mpc_inference.llama.artifact import Artifact
 from mpc_inference.llama.layout import Layout, layout, view
 from mpc_inference.llama.plain import rope_angles
+from mpc_inference.llama.shape import LlamaShape
 from mpc_inference.native.core import U8, U64, Core
 from mpc_inference.nonlinear import curve, exponential, silu, zero
 
@@ -106,14 +108,27 @@ class _Material:
         return np.concatenate([self.mask(i, name) for i in range(len(self._plans))])  # type: ignore[return-value]
 
 
+def rope_tables(shape: LlamaShape) -> tuple[U64, U64]:
+    """Integer cosines and sines (context, head_dim) at scales.ROPE fraction bits."""
+    first, second = (np.rint(a * 2**scales.ROPE).astype(np.int64).view(np.uint64) for a in rope_angles(shape, np.arange(shape.context)))
+    return first, second
+
+
+def tables_digest(shape: LlamaShape) -> str:
+    """SHA-256 over every public table that a party computes from floating point: both must hold the same integers."""
+    digest = hashlib.sha256()
+    for table in (*rope_tables(shape), silu.table(), *exponential.tables()):
+        digest.update(np.ascontiguousarray(table).tobytes())
+    return digest.hexdigest()
+
+
 class SharedLlama:
     """One party's engine for a prepared model."""
 
     def __init__(self, core: Core, party: int, model: Artifact, exchange: Exchange, ledger: Ledger) -> None:
         self._core, self._party, self._model, self._exchange, self.ledger = core, party, model, exchange, ledger
         shape = model.shape
-        cosine, sine = rope_angles(shape, np.arange(shape.context))
-        self._rope = tuple(np.rint(a * 2**scales.ROPE).astype(np.int64).view(np.uint64) for a in (cosine, sine))
+        self._rope = rope_tables(shape)
         self._root_bits = round(np.log2(np.sqrt(shape.head_dim)))
 
     def new_cache(self) -> Cache:
