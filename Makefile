@@ -52,8 +52,8 @@ bench-load: ## many callers at once
 bench-pii bench-gateway bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
 	@$(PY) -m bench.$(patsubst bench-%,%,$@)
 
-docs: test-env ## write the reference pages (settings, policy fields, errors) from the source
-	@$(PY) -m gateway.cli docs
+docs: test-env ## write the reference pages from the source
+	@PYTHONPATH=. $(PY) docs/reference.py
 
 clean: ## remove the environments and caches; the data directory .llmos stays
 	rm -rf .venv .venv-vllm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -24,7 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MAIN, VLLM = ROOT / ".venv", ROOT / ".venv-vllm"
-LOG = ROOT / ".llmos" / "logs" / "setup.log"
+DATA_DIR = Path(os.environ.get("LLMOS_DATA_DIR") or ROOT / ".llmos").absolute()
+LOG = DATA_DIR / "logs" / "setup.log"
 STAMP = "llmos-stamp"
 TORCH_INDEX = os.environ.get("LLMOS_TORCH_INDEX", "https://download.pytorch.org/whl/cpu")  # PyTorch's own CPU wheels
 WITHOUT_DEPENDENCIES = {"mpc": ["crypten"]}  # crypten asks for a retired package name and a torchvision that breaks transformers
@@ -75,7 +76,7 @@ class Progress:
 def run(argv: list[str], report: Callable[[str], None]) -> None:
     """Runs a command with its output in the log. Raises SetupError with the last lines of it."""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    LOG.parent.mkdir(parents=True, exist_ok=True)
+    LOG.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         LOG.open("a", encoding="utf-8") as log,
         subprocess.Popen(  # noqa: S603 - the commands are written below
@@ -183,7 +184,7 @@ def setup_vllm(progress: Progress) -> None:
 
 
 def setup_model(progress: Progress) -> None:
-    out = Path(os.environ.get("LLMOS_DATA_DIR") or ROOT / ".llmos") / "models" / "smollm2"
+    out = DATA_DIR / "models" / "smollm2"
     argv = [str(VLLM / "bin" / "python"), str(ROOT / "gateway" / "serving" / "prepare_smollm2.py"), "--out", str(out)]
     progress.step("preparing SmolLM2-135M-Instruct", lambda report: run(argv, report))
 

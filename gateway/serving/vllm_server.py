@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-HEALTH_TIMEOUT_S = 2.0
+HEALTH_TIMEOUT_S = 6.0  # a machine that is busy with a start answers late
 START_TIMEOUT_S = 600.0  # 40 s on two idle cores; a first start on a busy machine takes minutes
 
 
@@ -69,7 +69,7 @@ class VllmServer:
 
 
 def is_healthy(url: str, api_key: str | None = None) -> bool:
-    """Whether GET `url` answers with a 2xx; blocking, at most two seconds."""
+    """Whether GET `url` answers with a 2xx; blocking, for some seconds at most."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {api_key}"} if api_key else {})  # noqa: S310 - settings
     try:
         with urllib.request.urlopen(request, timeout=HEALTH_TIMEOUT_S) as answer:  # noqa: S310 - admit http and https URLs only

@@ -1,0 +1,1 @@
+"""Generated text of three invented institutions; see README.md for the data card."""

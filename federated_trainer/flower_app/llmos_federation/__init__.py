@@ -1,0 +1,1 @@
+"""The Flower bundle of the federated trainer."""
