@@ -88,12 +88,7 @@ async def _ensembles(client: PrivateClient, quick: bool) -> list[tuple[float, fl
     points = []
     for epsilon in (0.3, 1.0, 2.0, 4.0, 8.0):
         right = trials = 0
-        base = per_token(
-            EnsembleRule(kind="ensemble", groups=GROUPS, clip=ENSEMBLE_CLIP, temperature=1.0, crosstalk=CROSSTALK, max_tokens=1)
-        )
-        rule = EnsembleRule(
-            kind="ensemble", groups=GROUPS, clip=ENSEMBLE_CLIP, temperature=base.epsilon / epsilon, crosstalk=CROSSTALK, max_tokens=1
-        )
+        rule = _ensemble(per_token(_ensemble(1.0)).epsilon / epsilon)
         for trial in range(4 if quick else 12):
             positive = trial % 2 == 0
             records = [text for text, kind in (*REVIEWS, *EXAMPLES) if kind == positive]
@@ -102,6 +97,10 @@ async def _ensembles(client: PrivateClient, quick: bool) -> list[tuple[float, fl
             trials += 1
         points.append((epsilon, right / trials))
     return points
+
+
+def _ensemble(temperature: float) -> EnsembleRule:
+    return EnsembleRule(kind="ensemble", groups=GROUPS, clip=ENSEMBLE_CLIP, temperature=temperature, crosstalk=CROSSTALK, max_tokens=1)
 
 
 async def _one(client: PrivateClient, rule: EnsembleRule, prompts: list[str]) -> str:
