@@ -1,0 +1,146 @@
+"""`llmos serve` as a process of its own, with its embedded Valkey, before a real vLLM or a server that records."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+KEY = "sk-llmos-end-to-end"
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Serving:
+    """A running gateway and where it writes."""
+
+    url: str
+    data_dir: Path
+    log: Path
+
+    def client(self, **more: Any) -> openai.OpenAI:
+        return openai.OpenAI(base_url=self.url + "/v1", api_key=KEY, max_retries=0, timeout=120, **more)
+
+
+@contextmanager
+def serving(upstream: str, data_dir: Path, port: int, **settings: str) -> Iterator[Serving]:
+    log = data_dir / "serve.log"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LLMOS_")}
+    environment |= {"PYTHONPATH": str(ROOT), "LLMOS_DATA_DIR": str(data_dir), "LLMOS_DEV_KEY": KEY, "LLMOS_DETECTOR_WORKERS": "1", **settings}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway.cli", "serve", "--upstream", upstream, "--port", str(port)], env=environment, stdout=out, stderr=out
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            try:
+                if httpx.get(url + "/readyz", timeout=5).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.2)
+        yield Serving(url, data_dir, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Echo:
+    """A model server that answers with the last message and keeps the bodies that it received."""
+
+    url: str = ""
+    bodies: list[bytes] = field(default_factory=list)
+
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        echo = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
+                return
+
+            def _send(self, body: bytes, kind: str = "application/json") -> None:
+                self.send_response(200)
+                self.send_header("content-type", kind)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self) -> None:
+                self._send(json.dumps({"object": "list", "data": [{"id": "echo", "owned_by": "vllm"}]}).encode())
+
+            def do_POST(self) -> None:
+                raw = self.rfile.read(int(self.headers["content-length"]))
+                echo.bodies.append(raw)
+                request = json.loads(raw)
+                text = request["messages"][-1]["content"]
+                base = {"id": "c", "created": 1, "model": "echo"}
+                if not request.get("stream"):
+                    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+                    self._send(json.dumps({**base, "object": "chat.completion", "choices": [choice], "usage": {"total_tokens": 3}}).encode())
+                    return
+                events = [{"index": 0, "delta": {"content": c}, "finish_reason": None} for c in text]
+                events.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+                lines = [json.dumps({**base, "object": "chat.completion.chunk", "choices": [e]}, ensure_ascii=False) for e in events]
+                self._send("".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"]).encode(), "text/event-stream")
+
+        return Handler
+
+
+@pytest.fixture(scope="session")
+def echo() -> Iterator[Echo]:
+    recording = Echo()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), recording.handler())
+    recording.url = f"http://127.0.0.1:{server.server_port}/v1"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield recording
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """`with serve(upstream, data_dir, port) as gateway`."""
+    return serving
+
+
+def _port() -> int:
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def before_echo(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A gateway before the recording server."""
+    with serving(echo.url, tmp_path_factory.mktemp("echo"), _port()) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def before_vllm(vllm_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A gateway before the real vLLM."""
+    with serving(vllm_server, tmp_path_factory.mktemp("vllm-gateway"), _port()) as gateway:
+        yield gateway
