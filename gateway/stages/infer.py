@@ -14,7 +14,9 @@ from gateway.ports import Backend
 
 
 async def infer(routed: Routed, backends: Mapping[Target, Backend], note: Callable[[Json], None]) -> Answered:
-    """`note` sees each body or event as it arrived, for its token counts. Raises UpstreamFailed, UpstreamTimeout, Unavailable, or the backend's refusal as BadRequest."""
+    """`note` sees each body or event as it arrived, for its token counts.
+
+    Raises UpstreamFailed, UpstreamTimeout, Unavailable, or the backend's refusal as BadRequest."""
     backend = backends.get(routed.target)
     if backend is None:
         raise Unavailable(f"The policy sends this request to `{routed.target}`, which is not configured here.")
