@@ -15,13 +15,14 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from federated_trainer import wire
+from federated_trainer.contribution import Contribute
+from federated_trainer.dp.secure_random import SecureRandom
 from federated_trainer.errors import BadConfiguration, IllegalStage, TrainerError
 from federated_trainer.roster import client_id, public_of, read_private_key, read_roster
 from federated_trainer.secure_sum.client import ClientSession
 from federated_trainer.secure_sum.parameters import Parameters
 from federated_trainer.settings import InstitutionSettings, read_settings
 
-app = ClientApp()
 Handler = Callable[[Message, Context, InstitutionSettings], RecordDict]
 
 
@@ -41,8 +42,6 @@ def _handles(handler: Handler) -> Callable[[Message, Context], Message]:
     return handle
 
 
-@app.query("join")
-@_handles
 def join(message: Message, context: Context, own: InstitutionSettings) -> RecordDict:
     """Who this client is: the public identity key that its roster names."""
     identity = public_of(read_private_key(own.identity_key))
@@ -51,16 +50,17 @@ def join(message: Message, context: Context, own: InstitutionSettings) -> Record
     return wire.record({"client": client_id(identity)})
 
 
-@app.train("begin")
-@_handles
-def begin(message: Message, context: Context, own: InstitutionSettings) -> RecordDict:
-    """Train, keep the encoded update, advertise the session's keys."""
-    # Loading torch takes seconds, and the other stages do without it.
-    from federated_trainer.dp.secure_random import SecureRandom
-    from federated_trainer.institution import check_task, contribute
+def _installed_training() -> Contribute:
+    """The institution's own training. Loading torch takes seconds, and the other stages do without it."""
+    from federated_trainer.institution import contribute
 
+    return contribute
+
+
+def begin(message: Message, context: Context, own: InstitutionSettings, contribute: Contribute) -> RecordDict:
+    """Train, keep the encoded update, advertise the session's keys."""
     task, parameters = wire.task_of(message.content)
-    check_task(task, own)
+    task.check_floors(own)
     private, roster = read_private_key(own.identity_key), read_roster(own.roster)
     if parameters is None:
         contribution = contribute(task, own, SecureRandom())
@@ -79,8 +79,6 @@ def begin(message: Message, context: Context, own: InstitutionSettings) -> Recor
     return content
 
 
-@app.train("share")
-@_handles
 def share(message: Message, context: Context, own: InstitutionSettings) -> RecordDict:
     session = _resume(context, own)
     try:
@@ -90,8 +88,6 @@ def share(message: Message, context: Context, own: InstitutionSettings) -> Recor
     return wire.sealed_record(envelopes.client, envelopes.sealed)
 
 
-@app.train("mask")
-@_handles
 def mask(message: Message, context: Context, own: InstitutionSettings) -> RecordDict:
     session = _resume(context, own)
     try:
@@ -102,8 +98,6 @@ def mask(message: Message, context: Context, own: InstitutionSettings) -> Record
     return wire.masked_record(masked)
 
 
-@app.train("confirm")
-@_handles
 def confirm(message: Message, context: Context, own: InstitutionSettings) -> RecordDict:
     session = _resume(context, own)
     try:
@@ -113,8 +107,6 @@ def confirm(message: Message, context: Context, own: InstitutionSettings) -> Rec
     return wire.confirmation_record(confirmation)
 
 
-@app.train("unmask")
-@_handles
 def unmask(message: Message, context: Context, own: InstitutionSettings) -> RecordDict:
     session = _resume(context, own)
     try:
@@ -147,3 +139,19 @@ def _resume(context: Context, own: InstitutionSettings) -> ClientSession:
     state = empty | dict(context.state.config_records["session"])
     private, roster = read_private_key(own.identity_key), read_roster(own.roster)
     return ClientSession.from_state(parameters, client_id(public_of(private)), private, roster.identities, state, own.minimum_clients)
+
+
+def make_app(load_training: Callable[[], Contribute] = _installed_training) -> ClientApp:
+    """The app; `load_training` gives the function that turns a task into a contribution."""
+    made = ClientApp()
+
+    def begin_with(message: Message, context: Context, own: InstitutionSettings) -> RecordDict:
+        return begin(message, context, own, load_training())
+
+    made.query("join")(_handles(join))
+    for action, handler in (("begin", begin_with), ("share", share), ("mask", mask), ("confirm", confirm), ("unmask", unmask)):
+        made.train(action)(_handles(handler))
+    return made
+
+
+app = make_app()

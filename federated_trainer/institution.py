@@ -5,13 +5,11 @@ This is the only module that reads the institution's data. What leaves it is the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from federated_trainer.adapter import AdaptedModel
+from federated_trainer.contribution import Contribution
 from federated_trainer.dp.accounting import GaussianSteps
 from federated_trainer.dp.dp_sgd import train_privately
 from federated_trainer.dp.ledger import Ledger
@@ -23,22 +21,6 @@ from federated_trainer.settings import InstitutionSettings
 from federated_trainer.task import RoundTask
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """vector: [length + 2] float64: weight * delta, weight, weight * loss. epsilon: spent in total by this institution, or None."""
-
-    vector: npt.NDArray[np.float64] = field(repr=False)
-    epsilon: float | None
-
-
-def check_task(task: RoundTask, own: InstitutionSettings) -> None:
-    """Raises BadConfiguration where the task goes below the institution's floors."""
-    if own.require_secure_sum and not task.settings.secure:
-        raise BadConfiguration(f"{own.name} sends its update through the secure sum only.")
-    if own.require_privacy and task.settings.privacy is None:
-        raise BadConfiguration(f"{own.name} trains under differential privacy only; the federation's [privacy] is missing.")
-
-
 def contribute(task: RoundTask, own: InstitutionSettings, random: SecureRandom) -> Contribution:
     """Train on the institution's data and return its contribution.
 
@@ -46,7 +28,7 @@ def contribute(task: RoundTask, own: InstitutionSettings, random: SecureRandom) 
     BudgetSpent (before anything is trained).
     """
     torch.set_num_threads(own.threads)
-    check_task(task, own)
+    task.check_floors(own)
     settings = task.settings
     model = AdaptedModel(own.base_model, settings.adapter)
     if model.base_digest != settings.base_digest:

@@ -176,4 +176,4 @@ class VllmRefresher:
             self.server.unload(self._name(version))
 
     def _name(self, version: int) -> str:
-        return self.settings.alias if version < 0 else f"{self.settings.alias}@r{version}"
+        return self.settings.base_name if version < 0 else f"{self.settings.alias}@r{version}"

@@ -84,6 +84,7 @@ class ServingSettings(_Frozen):
     gateway_admin_url: str | None = None
     gateway_key_file: Path | None = None
     alias: str = "smollm2"
+    base_name: str = "smollm2"  # the model server's name of the base model
     canary_fraction: float = Field(default=0.1, ge=0, le=1)
     canary_requests: int = Field(default=5, ge=1)
     max_latency_ratio: PositiveFloat = 3.0

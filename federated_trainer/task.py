@@ -15,7 +15,14 @@ from pydantic import BaseModel, ConfigDict
 from federated_trainer.errors import BadConfiguration
 from federated_trainer.secure_sum.parameters import Parameters
 from federated_trainer.secure_sum.quantize import Quantizer
-from federated_trainer.settings import AdapterSettings, FederationSettings, LocalSettings, SecureSumSettings, SubjectPrivacy
+from federated_trainer.settings import (
+    AdapterSettings,
+    FederationSettings,
+    InstitutionSettings,
+    LocalSettings,
+    SecureSumSettings,
+    SubjectPrivacy,
+)
 from federated_trainer.weights import Vector
 
 EXTRA_COORDINATES = 2  # after the update: the client's weight, and weight times loss (zero under differential privacy)
@@ -50,6 +57,13 @@ class RoundTask:
         return hashlib.sha256(
             self.settings.model_dump_json().encode() + b"\0" + np.ascontiguousarray(self.weights, dtype="<f4").tobytes()
         ).digest()
+
+    def check_floors(self, own: InstitutionSettings) -> None:
+        """Raises BadConfiguration where the task goes below what the institution demands."""
+        if own.require_secure_sum and not self.settings.secure:
+            raise BadConfiguration(f"{own.name} sends its update through the secure sum only.")
+        if own.require_privacy and self.settings.privacy is None:
+            raise BadConfiguration(f"{own.name} trains under differential privacy only; the federation's [privacy] is missing.")
 
     def quantizer(self, clients: int) -> Quantizer:
         """Raises HeadRoom."""

@@ -54,6 +54,7 @@ def _gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
     return float(converted.map(1.0).epsilon(delta))
 
 
+@lru_cache(maxsize=1024)
 def number_release(leaf: Leaf) -> Release:
     """Value in the leaf's bounds -> noised value (float, or int), not clamped again. Raises ArithmeticError where OpenDP disagrees."""
     integer = leaf.kind == "integer"
@@ -72,6 +73,7 @@ def number_release(leaf: Leaf) -> Release:
     return cast(Release, measurement)
 
 
+@lru_cache(maxsize=1024)
 def category_release(categories: tuple[Scalar, ...], epsilon: float) -> Release:
     """Category -> category by k-ary randomised response (Kairouz, Oh & Viswanath 2016): true with e^eps / (e^eps + k - 1)."""
     size = len(categories)

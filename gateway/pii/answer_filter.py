@@ -8,6 +8,7 @@ does not look at the request, so that the output stays a function of the mechani
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -16,12 +17,15 @@ from gateway.pii.answer_patterns import find_patterns
 from gateway.pii.answer_scan import AnswerScan, ScanRule
 from gateway.pii.json_strings import JsonStrings, encoded
 from gateway.pii.restore import Lexicon, fold
-from gateway.pii.stream_restore import StreamRestorer
-from gateway.pii.surrogates.tag import TAG
+from gateway.pii.stream_restore import Piece, StreamRestorer
 from gateway.ports import Detector
 from policies.schema import Policy
 
 _DEEPEST = 4  # levels of JSON within JSON
+_TAG_LIKE = re.compile(r"<[A-Z][A-Z0-9_]{2,63}(?:_[A-Za-z0-9]{1,8})?>")
+_NUMBER = re.compile(r"-?[0-9][0-9.eE+\-]*")
+_OPEN_NUMBER = re.compile(r"-?[0-9][0-9.eE+\-]*$|-$")
+_SEARCHED_DIGITS = 9  # a number literal with fewer is not searched
 
 
 class AnswerRules:
@@ -117,7 +121,7 @@ class _Plain:
 
 
 class _TagCount:
-    """Counts placeholders that were left in the output, also when they come in pieces."""
+    """Counts what looks like a placeholder and was left in the output, also when it comes in pieces."""
 
     def __init__(self) -> None:
         self._tail = ""
@@ -126,7 +130,7 @@ class _TagCount:
     def feed(self, text: str) -> None:
         text = self._tail + text
         end = 0
-        for match in TAG.finditer(text):
+        for match in _TAG_LIKE.finditer(text):
             self.count += 1
             end = match.end()
         open_at = text.rfind("<", end)
@@ -142,6 +146,7 @@ class _Json:
         self._depth = depth
         self._lexer = JsonStrings()
         self._content: _Plain | _Json | None = None
+        self._number = ""  # a number literal that may go on
         self._blank = ""  # white space at the beginning of a string, before it is known whether it holds JSON
 
     async def feed(self, text: str) -> str:
@@ -149,15 +154,41 @@ class _Json:
         for part in self._lexer.feed(text):
             if part.kind == "content":
                 out.append(encoded(await self._inside(part.text)))
+            elif part.kind == "outside":
+                literal = self._number + part.text
+                open_number = _OPEN_NUMBER.search(literal)
+                self._number = open_number[0] if open_number else ""
+                out.append(await self._numbers(literal[: len(literal) - len(self._number)]))
             elif part.kind == "open":
-                out.append(part.text)
+                out.append(await self._numbers(self._take_number()) + part.text)
             else:
                 out.append(await self._flush() + part.text)
         return "".join(out)
 
     async def finish(self) -> str:
         out = "".join([part.text for part in self._lexer.finish()])
-        return await self._flush() + out
+        return await self._flush() + out + await self._numbers(self._take_number())
+
+    def _take_number(self) -> str:
+        number, self._number = self._number, ""
+        return number
+
+    async def _numbers(self, text: str) -> str:
+        """Text outside strings with its number literals restored or, where they are somebody's number, made 0."""
+        out, at = [], 0
+        for match in _NUMBER.finditer(text):
+            literal = match[0]
+            value = self._rules.lexicon.numbers.get(literal)
+            if value is not None:
+                self._counts.restored += 1
+            elif self._rules.scan is not None and sum(ch.isdigit() for ch in literal) >= _SEARCHED_DIGITS:
+                scan = AnswerScan(self._rules.scan)
+                masked = await scan.feed([Piece(literal, False)]) + await scan.finish()
+                self._counts.masked += scan.masked
+                value = "0" if masked != literal else literal
+            out.append(text[at : match.start()] + (literal if value is None else value))
+            at = match.end()
+        return "".join(out) + text[at:]
 
     async def _inside(self, text: str) -> str:
         if self._content is None:

@@ -46,12 +46,12 @@ def _always(text: str) -> bool:
 
 # (entity, pattern with its value in group 1, check of the value); tried in this order, an earlier one keeps its place
 _TABLE: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
-    ("PRIVATE_KEY", r"(-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\z))", _always),
+    ("SECRET", r"(-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\z))", _always),
     ("EMAIL_ADDRESS", r"\b([A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,4})\b", _always),
-    ("URL_CREDENTIALS", r"\b([a-z][a-z0-9+.\-]{1,12}://[^\s/:@]{1,64}:[^\s/@]{1,64}@[^\s]{1,120})", _always),
-    ("JWT", r"\b(eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,})", _always),
+    ("SECRET", r"\b([a-z][a-z0-9+.\-]{1,12}://[^\s/:@]{1,64}:[^\s/@]{1,64}@[^\s]{1,120})", _always),
+    ("SECRET", r"\b(eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,})", _always),
     (
-        "API_KEY",
+        "SECRET",
         r"\b((?:sk-(?:proj-|ant-)?|[sr]k_live_|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|hf_)[A-Za-z0-9_\-]{16,200}"
         r"|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_\-]{35})",
         _always,

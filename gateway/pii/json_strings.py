@@ -16,9 +16,9 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 
 
 class Part(NamedTuple):
-    """`raw`: text outside strings, or an escape that is none; `content`: decoded characters; `open`, `close`: a quote."""
+    """`outside`: text outside strings; `content`: decoded characters; `raw`: an escape that is none; `open`, `close`: a quote."""
 
-    kind: Literal["raw", "content", "open", "close"]
+    kind: Literal["outside", "content", "raw", "open", "close"]
     text: str
 
 
@@ -46,7 +46,7 @@ class JsonStrings:
                 quote = text.find('"', at)
                 stop = length if quote < 0 else quote
                 if stop > at:
-                    yield Part("raw", text[at:stop])
+                    yield Part("outside", text[at:stop])
                 if quote < 0:
                     return
                 self._inside = True

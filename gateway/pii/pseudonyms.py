@@ -8,7 +8,8 @@ It stands between detection and the request that goes upstream. The steps of one
   4. check: the replaced texts are restored again with what was issued; where that is not the original, the values of that text
      get placeholders instead, which delimit themselves.
 A value glued to letters, or without a known shape, gets a placeholder at once. Where the policy does not restore (a route under
-differential privacy), step 4 is left out. It does NOT find personal data: what detection misses goes upstream.
+differential privacy), step 4 is left out, and a surrogate that an earlier answer released stays what it is.
+It does NOT find personal data: what detection misses goes upstream.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ from gateway.pii.surrogates import PERSON_ENTITIES, generator_for
 from gateway.pii.surrogates.base import plain_canonical
 from gateway.pii.surrogates.draw import Draws
 from gateway.pii.surrogates.names import NameWord, initial_letter, name_words, render_name, word_candidates
+from gateway.pii.surrogates.network import EMAIL, local_parts
 from gateway.pii.surrogates.tag import tag_candidates
-from gateway.pii.vault import Claim, Conversation, Record, Vault
+from gateway.pii.vault import STAYS, Claim, Conversation, Record, Vault
 from gateway.ports import Replaced
 from policies.schema import Action, EntityRule, Policy
 
-_FIRST_CANDIDATES = 3
+_FIRST_CANDIDATES = 2
 _CLAIM_ROUNDS = 12
 _CHECK_ROUNDS = 3
+_DEFAULT_RULE = EntityRule()
 _TAG_BODY = re.compile(r"_([^_>]+)>$")
 
 
@@ -52,6 +55,7 @@ class _Want:
     offered: int = 0
     again: bool = False
     spent: bool = False  # every candidate is taken
+    stays: bool = False  # the value is itself a token of this conversation, which an earlier answer released
 
 
 @dataclass(slots=True)
@@ -103,26 +107,34 @@ class _Run:
         self._texts = texts
         self._plan = plan
         self._ttl_s = policy.retention.vault_ttl_s
-        self._own_text = fold("\n".join(texts)) if policy.response.restore else ""
+        self._restores = policy.response.restore
+        self._own_text = fold("\n".join(texts)) if self._restores else ""
         self._conversation = vault.begin(scope)
         self._wants: dict[tuple[str, str], _Want] = {}
+        self._names: dict[str, str] = {}  # folded Latin name words of this request with their surrogates, for e-mail addresses
 
     async def claim(self) -> None:
         """Settle every want that has no token. One round trip, but for collisions and conversations new to this process."""
         for _ in range(_CLAIM_ROUNDS):
             self._gather()
-            open_wants = [want for want in self._wants.values() if want.token is None and not want.spent]
+            open_wants = [want for want in self._wants.values() if want.token is None and not want.spent and not want.stays]
             if not open_wants:
                 return
+            open_wants = [want for want in open_wants if not self._waits_for_names(want)]
             claims = [self._claim_of(want) for want in open_wants]
+            if any(want.spent for want in open_wants):
+                continue  # without a shape, or used up: these values get placeholders, claimed with the rest
             answer = await self._vault.settle(self._scope, self._conversation, claims, self._ttl_s)
             if isinstance(answer, Conversation):
                 self._conversation = answer
                 for want in self._wants.values():
-                    want.token, want.offered, want.again, want.spent = None, 0, False, False
+                    want.token, want.offered, want.again, want.spent, want.stays = None, 0, False, False, False
                 continue
             for want, claim, sealed in zip(open_wants, claims, answer, strict=True):
-                self._take(want, claim, sealed)
+                if sealed is not None:
+                    self._take(want, claim, sealed)
+                elif not claim.candidates:
+                    self._conversation.known.discard(claim.field)  # the store's entry has expired since
         raise StoreUnavailable("the vault did not settle this request's pseudonyms in time; try again", retry_after_s=1.0)
 
     def write(self) -> tuple[str, ...]:
@@ -164,7 +176,7 @@ class _Run:
         seen: dict[tuple[str, str], IssuedValue] = {}
         for row in self._plan:
             for one in row:
-                if _reversible(one):
+                if _reversible(one) and one.token != one.value:
                     kind = "encrypt" if one.action is Action.ENCRYPT else "placeholder" if one.tag else "surrogate"
                     seen.setdefault((one.token, one.value), IssuedValue(one.token, one.value, one.entity, kind))  # type: ignore[arg-type]
         return tuple(seen.values())
@@ -183,12 +195,10 @@ class _Run:
         """Give a value that has no surrogate, or none that is left, a placeholder."""
         if one.entity in PERSON_ENTITIES:
             one.words = one.words or name_words(one.value)
-            shapeless = one.words is None
-        else:
-            family = generator_for(one.entity)
-            key = (one.entity, family.canonical(one.value))
-            shapeless = key not in self._wants and next(family.candidates(one.value, Draws(b"shape", b"")), None) is None
-        if shapeless or any(want.spent for want in map(self._wants.get, self._keys(one)) if want):
+            if one.words is None:
+                one.tag = 1
+                return
+        if any(want.spent for want in map(self._wants.get, self._keys(one)) if want):
             one.tag = 1
 
     def _keys(self, one: _Occurrence) -> list[tuple[str, str]]:
@@ -203,25 +213,30 @@ class _Run:
         if one.words is not None:
             return [("name", word.canonical, partial(word_candidates, word)) for word in one.words if not word.initial]
         family = generator_for(one.entity)
-        return [(one.entity, family.canonical(one.value), partial(family.candidates, one.value))]
+        draw = partial(EMAIL.candidates, names=self._names) if family is EMAIL else family.candidates
+        return [(one.entity, family.canonical(one.value), partial(draw, one.value))]
 
     def _claim_of(self, want: _Want) -> Claim:
-        """The next candidates that do not occur in the request's own text, sealed."""
+        """The next candidates that do not occur in the request's own text, sealed; none for a value whose record is known to stand."""
         conversation = self._conversation
         field_id = conversation.field_of(want.namespace, want.canonical)
+        own = b"" if self._restores else conversation.token_hash(want.canonical)
+        if field_id in conversation.known and not want.again:
+            return Claim(field_id, (), own=own)
         draws = Draws(conversation.draw_key, field_id)
         usable = (token for token in want.draw(draws) if not self._clashes(token))
         count = _FIRST_CANDIDATES if not want.offered else 4 * want.offered
         tokens = list(islice(usable, want.offered, want.offered + count))
         want.offered += count
+        want.spent = not tokens
         pairs = tuple(
             (conversation.token_hash(token), conversation.seal(field_id, Record(want.namespace, want.canonical, token))) for token in tokens
         )
-        return Claim(field_id, pairs, again=want.again)
+        return Claim(field_id, pairs, again=want.again, own=own)
 
-    def _take(self, want: _Want, claim: Claim, sealed: bytes | None) -> None:
-        if sealed is None:
-            want.spent = not claim.candidates
+    def _take(self, want: _Want, claim: Claim, sealed: bytes) -> None:
+        if sealed == STAYS:
+            want.stays = True
             return
         record = self._conversation.open(claim.field, sealed)
         if (record.entity, record.value) != (want.namespace, want.canonical):
@@ -230,6 +245,18 @@ class _Run:
             want.again, want.offered = True, 0  # typed in since: give the value another token
         else:
             want.token = record.token
+            self._conversation.known.add(claim.field)
+            if want.namespace == "name" and want.canonical.isascii():
+                self._names[want.canonical] = record.token
+
+    def _waits_for_names(self, want: _Want) -> bool:
+        """Whether a new e-mail address is made of names that have no surrogate yet: it is claimed after them."""
+        if want.namespace != "EMAIL_ADDRESS" or want.offered:
+            return False
+        if self._conversation.field_of(want.namespace, want.canonical) in self._conversation.known:
+            return False
+        parts = {name for part in local_parts(want.canonical) for name in (part, part[1:])}
+        return any(self._wants["name", part].token is None for part in parts if ("name", part) in self._wants)
 
     def _clashes(self, token: str) -> bool:
         """Whether a token occurs in the request's own text, where it could not be told from what the caller wrote."""
@@ -260,17 +287,22 @@ class _Run:
                 return self._vault_token(one)
 
     def _vault_token(self, one: _Occurrence) -> str:
-        tokens = iter([self._wants[key].token or "" for key in self._keys(one)])
-        if one.tag:
-            return next(tokens)
-        if one.words is not None:
-            key = self._conversation.draw_key
-            return render_name(one.value, one.words, [initial_letter(w.text, key) if w.initial else next(tokens) for w in one.words])
-        return generator_for(one.entity).render(next(tokens), one.value)
+        wants = [self._wants[key] for key in self._keys(one)]
+        if all(want.stays for want in wants):
+            return one.value
+        if one.words is not None and not one.tag:
+            key, named = self._conversation.draw_key, iter(wants)
+            tokens = []
+            for word in one.words:
+                want = None if word.initial else next(named)
+                tokens.append(initial_letter(word.text, key) if want is None else word.text if want.stays else want.token or "")
+            return render_name(one.value, one.words, tokens)
+        token = wants[0].token or ""
+        return token if one.tag else generator_for(one.entity).render(token, one.value)
 
 
 def _occurrence(text: str, span: Span, policy: Policy) -> _Occurrence:
-    action = policy.entities.get(span.entity, EntityRule()).action
+    action = policy.entities.get(span.entity, _DEFAULT_RULE).action
     value = text[span.start : span.end]
     glued = bool(value) and (
         (span.start > 0 and touches(text[span.start - 1], value[0])) or (span.end < len(text) and touches(value[-1], text[span.end]))

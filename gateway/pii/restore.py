@@ -5,7 +5,7 @@ Where it is not, the text may differ from the token in these ways only, and only
 letter case; runs of white space for a space; typographic dashes, apostrophes; a Markdown backslash before punctuation; the
 brackets of a placeholder lost, or HTML-escaped, or its underscore a space; the grouping of a long number lost. There is no edit distance:
 it restores the wrong person. Letters and digits must not touch a match (Han characters may). A part of a surrogate name stands for the
-same part of the real name, where no other name has that part.
+same part of the real name, where no other name has that part and no further capitalised name stands beside it.
 
 It does NOT restore what the model paraphrases, declines or translates; the unresolved are counted.
 """
@@ -28,6 +28,11 @@ _FOLDED = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "‐": "-", "‑": "
 _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _NAME_PART = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _LEAST_GROUPED_DIGITS = 9
+_WORD_BEFORE = re.compile(r"([^\W\d_]+)\.? $")
+_BEFORE_A_SURNAME = TITLES | frozenset(
+    {"dear", "hi", "hello", "hey", "thanks", "sincerely", "regards", "patient", "client", "family", "and", "the"}
+)
+_JSON_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 
 
 class NeedMore:
@@ -48,11 +53,11 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """One way to write a token: `exact` text, or folded; `part` of a name."""
+    """One way to write a token: `exact` text, or folded; or a part of a name."""
 
     text: str
     value: str
-    kind: Literal["exact", "folded", "part"]
+    kind: Literal["exact", "folded", "given", "surname"]
 
 
 class _Node:
@@ -94,10 +99,9 @@ class Lexicon:
         for one in values:
             for form in _forms(one):
                 self._add(form)
-        self.parts = _name_parts(values)
-        for token, value in self.parts.items():
-            self._add(_Form(token, value, "part"))
-        self.values = frozenset(one.value for one in values)
+        for form in _name_parts(values):
+            self._add(form)
+        self.numbers = {one.token: one.value for one in values if _JSON_INTEGER.fullmatch(one.token) and _JSON_INTEGER.fullmatch(one.value)}
         starts = {first for ch in self._root.children for first in (ch, ch.upper(), ch.title())}
         starts |= self._starts | _unfolded(self._root.children)
         if starts & {"<", "&"}:
@@ -105,7 +109,7 @@ class Lexicon:
         self.anchor = re.compile("[" + re.escape("".join(sorted(first for first in starts if len(first) == 1))) + "]") if starts else None
 
     def match(self, text: str, start: int, before: str, final: bool) -> Match | NeedMore | None:
-        """The longest match that begins at `start`, whose preceding character is `before` ("" at the beginning of the answer).
+        """The longest match that begins at `start`; `before` is the text before it, as far as the last word ("" at the beginning).
 
         NEED_MORE where more text could change the answer and `final` is False.
         """
@@ -156,7 +160,7 @@ class Lexicon:
     def _accept(self, node: _Node, text: str, start: int, end: int, before: str, final: bool) -> Match | NeedMore | None:
         """Whether the forms that end here make a match, given the characters on both sides."""
         first, last = text[start], text[end - 1]
-        if before and touches(before, first):
+        if before and touches(before[-1], first):
             return None
         if _wordlike(last):
             if end >= len(text):
@@ -168,13 +172,17 @@ class Lexicon:
         exact = next((form for form in node.forms if form.kind == "exact" and form.text == written), None)
         if exact is not None:
             return Match(start, end, exact.value)
-        part = next((form for form in node.forms if form.kind == "part" and form.text == written), None)
+        part = next((form for form in node.forms if form.kind in ("given", "surname") and form.text == written), None)
         if part is not None:
-            # A part before another capitalised word is somebody else's name: "Emma Watson".
+            # A part beside another capitalised word is somebody else's name: "Astrid Lund", "Peter Talbot".
             ahead = text[end : end + 2]
             if len(ahead) < 2 and not final and (not ahead or ahead == " "):
                 return NEED_MORE
-            if not (len(ahead) == 2 and ahead[0] == " " and ahead[1].isupper()):
+            alone = not (len(ahead) == 2 and ahead[0] == " " and ahead[1].isupper())
+            if part.kind == "surname":
+                word = _WORD_BEFORE.search(before)
+                alone = alone and (word is None or not word[1][0].isupper() or word[1].casefold() in _BEFORE_A_SURNAME)
+            if alone:
                 return Match(start, end, part.value)
         fitting = {form.value for form in node.forms if form.kind == "folded"}
         if not fitting:
@@ -213,9 +221,9 @@ def _forms(one: IssuedValue) -> Iterable[_Form]:
         yield _Form(digits, value, "folded")
 
 
-def _name_parts(issued: Sequence[IssuedValue]) -> dict[str, str]:
+def _name_parts(issued: Sequence[IssuedValue]) -> list[_Form]:
     """Parts of surrogate names with the same part of the real name, where every name that has the part agrees."""
-    parts: dict[str, str | None] = {}
+    parts: dict[str, _Form | None] = {}
     whole = {one.token for one in issued}
     for one in issued:
         if one.entity not in PERSON_ENTITIES or one.kind != "surrogate":
@@ -223,8 +231,11 @@ def _name_parts(issued: Sequence[IssuedValue]) -> dict[str, str]:
         new, old = _NAME_PART.findall(one.token), _NAME_PART.findall(one.value)
         if len(new) != len(old) or len(new) < 2:
             continue
-        for token, value in zip(new, old, strict=True):
-            if len(token) < 3 or value.casefold() in TITLES or value.casefold() in PARTICLES or token == value:
+        for index, (token, value) in enumerate(zip(new, old, strict=True)):
+            if len(token) < 3 or value.casefold() in TITLES or value.casefold() in PARTICLES or token == value or token in whole:
                 continue
-            parts[token] = value if parts.get(token, value) == value else None
-    return {token: value for token, value in parts.items() if value is not None and token not in whole}
+            form = _Form(token, value, "surname" if index == len(new) - 1 else "given")
+            earlier = parts.setdefault(token, form)
+            if earlier is not None and earlier.value != value:
+                parts[token] = None
+    return [form for form in parts.values() if form is not None]

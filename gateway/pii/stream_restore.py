@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gateway.pii.restore import Lexicon, NeedMore
-from gateway.pii.surrogates.tag import TAG
+
+_LOOK_BACK = 24  # characters before a match that decide about it
 
 
 class Piece(NamedTuple):
@@ -51,7 +52,7 @@ class StreamRestorer:
             if place is None:
                 break
             start = place.start()
-            before = text[start - 1] if start else self._before
+            before = text[max(start - _LOOK_BACK, 0) : start] if start >= _LOOK_BACK else self._before + text[:start]
             found = self._lexicon.match(text, start, before, final)
             if isinstance(found, NeedMore):
                 length = start
@@ -71,8 +72,7 @@ class StreamRestorer:
         if length > plain:
             pieces.append(Piece(text[plain:length], False))
         self._held = text[length:]
-        if length:
-            self._before = text[length - 1]
+        self._before = (self._before + text[:length])[-_LOOK_BACK:] if length < _LOOK_BACK else text[length - _LOOK_BACK : length]
         return pieces
 
 
@@ -80,8 +80,3 @@ def restore(text: str, lexicon: Lexicon) -> str:
     """A whole text restored."""
     restorer = StreamRestorer(lexicon)
     return "".join(piece.text for piece in restorer.feed(text) + restorer.finish())
-
-
-def count_tags(text: str) -> int:
-    """Placeholder-shaped text."""
-    return len(TAG.findall(text))

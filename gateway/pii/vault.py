@@ -42,11 +42,16 @@ class Claim:
     """A request to the store: the field of a value, and candidate (token hash, sealed record) pairs in order.
 
     `again` gives up the token that stands, since it collides with the request's text, and takes the first free candidate.
+    `own` is the value's own hash as a token: where another value of the conversation has it as its token, the answer is STAYS.
     """
 
     field: bytes
     candidates: tuple[tuple[bytes, bytes], ...]
     again: bool = False
+    own: bytes = b""
+
+
+STAYS = b""  # the answer to a claim whose value is itself a token of this conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ class Conversation:
     token_key: bytes = field(repr=False)  # hashes of tokens
     cipher: AESGCMSIV = field(repr=False)
     associated: bytes = field(repr=False)
+    known: set[bytes] = field(repr=False, default_factory=set)  # fields whose record this process has seen
 
     def field_of(self, entity: str, value: str) -> bytes:
         return hmac.digest(self.field_key, framed(entity.encode(), value.encode("utf-8")), "sha256")[:_HASH_BYTES]

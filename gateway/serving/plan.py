@@ -12,7 +12,7 @@ from gateway.serving.vllm_server import VllmServer
 from gateway.settings import Settings
 
 MODEL_NAME = "smollm2"
-GATEWAY_START_TIMEOUT_S = 180.0  # loads spaCy's model in every detector process
+GATEWAY_START_TIMEOUT_S = 180.0  # beside the wait for vLLM: it loads spaCy's model in every detector process
 VLLM_STOP_TIMEOUT_S = 20.0
 
 
@@ -52,8 +52,8 @@ def children(settings: Settings, vllm: VllmServer | None, upstream_url: str, dev
                 "LLMOS_PORT": str(settings.port),
                 "LLMOS_DEV_KEY": dev_key,
             },
-            after=[child.name for child in plan],
-            start_timeout_s=GATEWAY_START_TIMEOUT_S,
+            after=[child.name for child in plan if child.name == "valkey"],  # it loads its detectors while vLLM loads its model
+            start_timeout_s=GATEWAY_START_TIMEOUT_S + (vllm_server.START_TIMEOUT_S if vllm else 0.0),
         )
     )
     return plan

@@ -17,16 +17,18 @@ from gateway.errors import StoreUnavailable
 from gateway.pii.vault import Claim, Settled
 
 _SETTLE = """
--- KEYS[1] the conversation; ARGV: wrapped key, ttl in seconds, then for each claim: field, again (0 or 1), count, (hash, record) * count
+-- KEYS[1] the conversation; ARGV: wrapped key, ttl in seconds,
+-- then for each claim: field, again (0 or 1), own, count, (hash, record) * count
 local standing = redis.call('HGET', KEYS[1], 'k')
 if standing and standing ~= ARGV[1] then return {standing} end
 if not standing then redis.call('HSET', KEYS[1], 'k', ARGV[1]) end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 local answers, at = {false}, 3
 while at <= #ARGV do
-  local field, again, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-  at = at + 3
+  local field, again, own, count = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+  at = at + 4
   local record = again == '0' and redis.call('HGET', KEYS[1], 'v' .. field)
+  if not record and own ~= '' and redis.call('HEXISTS', KEYS[1], 't' .. own) == 1 then record = '' end
   if not record then
     for candidate = 0, count - 1 do
       local taken = 't' .. ARGV[at + 2 * candidate]
@@ -63,7 +65,7 @@ class RedisVaultStore:
     async def settle(self, conversation: str, wrapped_key: bytes, claims: Sequence[Claim], ttl_s: int) -> Settled:
         arguments: list[bytes | int] = [wrapped_key, ttl_s]
         for claim in claims:
-            arguments += (claim.field, int(claim.again), len(claim.candidates))
+            arguments += (claim.field, int(claim.again), claim.own, len(claim.candidates))
             for pair in claim.candidates:
                 arguments += pair
         answer = await self._run(self._settle, conversation, arguments)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from gateway.pii.surrogates.base import like_case, plain_canonical
 from gateway.pii.surrogates.draw import Draw, Draws
@@ -30,7 +31,12 @@ class EmailAddress:
     def canonical(self, value: str) -> str:
         return plain_canonical(value)
 
-    def candidates(self, value: str, draws: Draws) -> Iterator[str]:
+    def candidates(self, value: str, draws: Draws, *, names: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+        """`names` maps the folded name words of the conversation to their surrogates."""
+        for probe in range(2):
+            token = _from_names(value.partition("@")[0], names, draws.at(probe))
+            if token is not None:
+                yield token
         for probe in range(_PROBES):
             draw = draws.at(probe)
             number = str(draw.between(2, 99)) if probe >= _PROBES // 2 else ""
@@ -40,13 +46,15 @@ class EmailAddress:
         return like_case(token, value)
 
 
-def email_from_names(local: str, names: dict[str, str], draw: Draw) -> str | None:
-    """The address of a person whose surrogate names are known: `names` maps the folded real name words to surrogates.
+def local_parts(address: str) -> list[str]:
+    """The words of an address's local part, folded, and the separators between them."""
+    return re.split(r"([._\-+0-9]+)", address.partition("@")[0].casefold())
 
-    Takes each part of the local part that is a name, or an initial before one; None where no part is a name.
-    """
+
+def _from_names(local: str, names: Mapping[str, str], draw: Draw) -> str | None:
+    """The address of a person whose surrogate names are known; None where a part of the local part is no name of theirs."""
     out, found = [], False
-    for part in re.split(r"([._\-+0-9]+)", local.casefold()):
+    for part in local_parts(local):
         if part in names:
             out.append(names[part].lower())
             found = True
@@ -56,12 +64,10 @@ def email_from_names(local: str, names: dict[str, str], draw: Draw) -> str | Non
             found = True
         elif len(part) == 1 and part.isalpha():
             out.append(draw.pick(GIVEN_LATIN)[0].lower())
-        elif part and part[0] in "._-+" and not any(ch.isdigit() for ch in part):
-            out.append(part)
         elif part.isalpha():
             return None
         else:
-            out.append("".join(chr(48 + draw.below(10)) if ch.isdigit() else ch for ch in part))
+            out.append("".join(chr(48 + draw.below(10)) if ch in "0123456789" else ch for ch in part))
     return f"{''.join(out)}@{draw.pick(_DOMAINS)}" if found else None
 
 

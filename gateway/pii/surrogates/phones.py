@@ -95,8 +95,7 @@ class PhoneNumber:
     """Phones by their national number: the country code and the grouping stay as they were written."""
 
     def canonical(self, value: str) -> str:
-        code, national = _country_and_national(value)
-        return f"{code}-{national}"
+        return _country_and_national(value)[1]
 
     def candidates(self, value: str, draws: Draws) -> Iterator[str]:
         code, national = _country_and_national(value)

@@ -1,0 +1,1 @@
+"""Detection measured: recall, precision, false positives and milliseconds, beside Presidio's defaults."""

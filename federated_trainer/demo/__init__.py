@@ -1,0 +1,1 @@
+"""`llmos federate demo`: three institutions on one machine, with everything switched on."""

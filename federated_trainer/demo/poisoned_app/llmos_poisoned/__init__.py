@@ -1,0 +1,1 @@
+"""The Flower bundle of a round with one false update."""

@@ -1,0 +1,56 @@
+"""The deployment file of MPC inference: who listens where, with which model, under which bounds.
+
+One YAML file serves all roles; a role reads what it needs. It holds paths, never a key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mpc_inference.errors import ConfigInvalid
+
+
+class Endpoint(BaseModel):
+    """A host and a port."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    host: str = "127.0.0.1"
+    port: int = Field(ge=1, le=65535)
+
+
+class Deployment(BaseModel):
+    """Everything that a dealer, a party or a client must know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: Path = Field(description="Hugging Face directory: the client's tokenizer, embedding and head")
+    prepared: Path = Field(description="the prepared model file; the same bytes on both parties (the dealer reads only its scales)")
+    digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the prepared file; every role compares it")
+    certificates: Path
+    dealer: Endpoint = Endpoint(port=9500)
+    parties: tuple[Endpoint, Endpoint] = (Endpoint(port=9501), Endpoint(port=9502))
+    context_tokens: int = Field(default=1024, ge=16, le=2048)
+    stock_tokens: int = Field(default=40, ge=1, le=256, description="tokens of correlated randomness kept ready for the next request")
+    ahead_tokens: int = Field(default=8, ge=1, le=64, description="tokens kept ready for a running request")
+    queue_requests: int = Field(default=20, ge=1, le=1000)
+    batch_rows: int = Field(default=32, ge=1, le=128)
+    deadline_s: float = Field(default=20.0, gt=0, description="how long one round or one piece of randomness may take")
+    link_delay_s: float = Field(default=0.0, ge=0, le=1, description="benchmarks only: added before every exchange of the parties")
+
+
+def read_config(path: Path) -> Deployment:
+    """The deployment in a YAML file. Raises ConfigInvalid naming the field."""
+    try:
+        return Deployment.model_validate(yaml.safe_load(path.read_text()) or {})
+    except OSError as error:
+        raise ConfigInvalid(f"{path} cannot be read: make it with `llmos mpc init`") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigInvalid(f"{path} is not a valid MPC configuration: {error}") from error
+
+
+def write_config(path: Path, deployment: Deployment) -> None:
+    """Write the file that `read_config` reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(deployment.model_dump(mode="json"), sort_keys=False))

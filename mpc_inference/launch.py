@@ -1,0 +1,154 @@
+"""Making and starting a deployment: what `llmos mpc init|up|party|dealer|status` call.
+
+`up` runs all three processes on this machine for trying out and for tests: one operator then holds both shares, so there is no
+privacy, it says so, and it refuses in production. On three hosts each operator runs one of `run_dealer`, `run_party`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mpc_inference import certificates
+from mpc_inference.client import Client, statuses
+from mpc_inference.config import Deployment, Endpoint, read_config, write_config
+from mpc_inference.dealer import Dealer
+from mpc_inference.errors import ConfigInvalid, HandshakeRefused, PeerUnavailable, ProtocolError
+from mpc_inference.llama import artifact
+from mpc_inference.native.core import core
+from mpc_inference.party import Party
+
+ONE_OPERATOR = (
+    "All three MPC processes run on this machine: whoever operates it holds both shares and can read every prompt. "
+    "This shows the protocol; it gives no privacy. For privacy, run party 0, party 1 and the dealer under three operators."
+)
+Progress = Callable[[int, int], None]
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress display."""
+
+
+def init(directory: Path, model: Path, first_port: int = 9500, progress: Progress = _silent) -> Path:
+    """Write certificates, the prepared model and mpc.yaml under `directory`; answers the configuration's path.
+
+    An existing authority or prepared file is kept. progress counts layers. Raises ModelUnsupported, ConfigInvalid.
+    """
+    directory = directory.resolve()
+    certs, prepared, config = directory / "certificates", directory / "public.safetensors", directory / "mpc.yaml"
+    if not (certs / "ca.crt").exists():
+        certificates.create(certs)
+    if not prepared.exists():
+        artifact.prepare(model, prepared, progress)
+    deployment = Deployment(
+        model=model.resolve(), prepared=prepared, digest=hashlib.sha256(prepared.read_bytes()).hexdigest(), certificates=certs,
+        dealer=Endpoint(port=first_port), parties=(Endpoint(port=first_port + 1), Endpoint(port=first_port + 2)),
+    )
+    write_config(config, deployment)
+    return config
+
+
+def _load(deployment: Deployment, progress: Progress) -> artifact.Artifact:
+    model = artifact.load(deployment.prepared, progress)
+    if model.digest != deployment.digest:
+        raise HandshakeRefused(f"{deployment.prepared} is not the file that the configuration names (digest): copy it again from where `init` ran")
+    return model
+
+
+def _until_signalled(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop())
+
+
+def run_dealer(config: Path, progress: Progress = _silent) -> None:
+    """The dealer's process: returns after SIGINT or SIGTERM."""
+    deployment = read_config(config)
+    dealer = Dealer(deployment, _load(deployment, progress), core())
+    _until_signalled(dealer.stop)
+    dealer.serve()
+
+
+def run_party(config: Path, index: int, progress: Progress = _silent) -> None:
+    """A party's process (index 0 or 1): returns after SIGINT or SIGTERM."""
+    if index not in (0, 1):
+        raise ConfigInvalid("a party's index is 0 or 1")
+    deployment = read_config(config)
+    party = Party(deployment, index, _load(deployment, progress), core())
+    _until_signalled(party.stop)
+    party.serve()
+
+
+def status(config: Path) -> list[dict[str, Any]]:
+    """Both parties' counters. Raises PeerUnavailable, HandshakeRefused."""
+    return statuses(read_config(config))
+
+
+def command(role: str, config: Path) -> list[str]:
+    """The command line of one role's process: "dealer", "party0" or "party1"."""
+    rest = ["dealer"] if role == "dealer" else ["party", "--index", role[-1]]
+    return [sys.executable, "-m", "mpc_inference", *rest, "--config", str(config)]
+
+
+def start(role: str, config: Path, log: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start one role's process with one thread a process for numerical libraries."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    out = log.open("ab") if log else subprocess.DEVNULL
+    try:
+        return subprocess.Popen(command(role, config), env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)  # noqa: S603
+    finally:
+        if log and out is not subprocess.DEVNULL:
+            out.close()  # type: ignore[union-attr]
+
+
+def wait_ready(config: Path, timeout_s: float, alive: Callable[[], bool] = lambda: True, tokens: int = 0) -> None:
+    """Wait until both parties are paired with the dealer, and hold `tokens` rows ready. Raises PeerUnavailable."""
+    until, last = time.monotonic() + timeout_s, "they did not answer"
+    while time.monotonic() < until and alive():
+        try:
+            both = status(config)
+            if all(one["ready"] and int(one["ready_tokens"]) >= tokens for one in both):
+                return
+            last = "they wait for each other or for the dealer"
+        except ProtocolError as error:
+            last = str(error)
+        time.sleep(0.1)
+    raise PeerUnavailable(f"the MPC processes are not ready: {last}")
+
+
+@contextlib.contextmanager
+def up(config: Path, production: bool, timeout_s: float = 60.0, logs: Path | None = None) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """All three processes on this machine until the block ends. Raises ConfigInvalid in production, PeerUnavailable."""
+    if production:
+        raise ConfigInvalid(f"`llmos mpc up` refuses in production. {ONE_OPERATOR}")
+    logging.getLogger(__name__).warning(ONE_OPERATOR)
+    if logs:
+        logs.mkdir(parents=True, exist_ok=True)
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for role in ("dealer", "party0", "party1"):
+            running[role] = start(role, config, logs / f"{role}.log" if logs else None)
+        wait_ready(config, timeout_s, lambda: all(p.poll() is None for p in running.values()))
+        yield running
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def client(config: Path) -> Client:
+    """A client of the deployment."""
+    return Client(read_config(config))

@@ -1,0 +1,1 @@
+"""The Llama architecture: in the clear (reference), prepared to integers, and on shares."""

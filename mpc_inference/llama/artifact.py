@@ -1,0 +1,124 @@
+"""The prepared model: integer weights, public prefix and scales in one safetensors file with one digest.
+
+`prepare` makes it once, in the clear, from open weights; both parties load the same bytes and compare its digest before they start.
+Gains of the norms are folded into the next matrix. It does NOT hide the weights: this is for `public` mode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from mpc_inference.errors import ModelUnsupported
+from mpc_inference.llama import plain, scales
+from mpc_inference.llama.shape import LlamaShape, read_shape
+from mpc_inference.llama.weights import read_weights
+from mpc_inference.tokens import ChatTokens
+
+FORMAT = 1
+MARGIN = 16.0  # the mean square of the residual may exceed the largest one of the calibration text by this factor
+CALIBRATION = Path(__file__).with_name("calibration.txt")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A loaded model: int16 matrices (rows, cols) a layer, prefix keys and values as ring integers (tokens, kv_width)."""
+
+    shape: LlamaShape
+    layers: tuple[scales.Layer, ...]
+    prefix_tokens: tuple[int, ...]
+    qkv: tuple[NDArray[np.int16], ...]
+    out: tuple[NDArray[np.int16], ...]
+    gate_up: tuple[NDArray[np.int16], ...]
+    down: tuple[NDArray[np.int16], ...]
+    prefix_k: tuple[NDArray[np.uint64], ...]
+    prefix_v: tuple[NDArray[np.uint64], ...]
+    digest: str
+
+
+def _fraction_bits(matrix: plain.F32, most: int) -> int:
+    return min(most, int(np.floor(np.log2(32767 / np.abs(matrix).max()))))
+
+
+def _norm_bits(mean_square: float, hidden: int) -> int:
+    """Fraction bits f with hidden * MARGIN * mean_square * 2^(2f) below the ring modulo 2^(64 - RESIDUAL + f)."""
+    free = 64 - scales.RESIDUAL - np.log2(hidden * MARGIN * mean_square)
+    return int(np.clip(np.floor(free), 6, 15))
+
+
+def prepare(model: Path, target: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+    """Write the artifact of the Hugging Face directory `model` to the file `target`, atomically.
+
+    progress(done, total) is called a layer at a time. Raises ModelUnsupported.
+    """
+    shape, weights, tokens = read_shape(model), read_weights(model), ChatTokens(model)
+    prefix = tokens.public_prefix()
+    text = np.array([prefix[0], *tokens.encode(CALIBRATION.read_text())[:600]], np.int64)
+    _, calibration = plain.forward(shape, weights, text)
+    _, trace = plain.forward(shape, weights, np.array(prefix, np.int64))
+    tensors: dict[str, NDArray[np.int16] | NDArray[np.int64]] = {}
+    layers = []
+    for i in range(shape.layers):
+        w = {name: weights[f"model.layers.{i}.{name}.weight"] for name in plain.PARTS}
+        first, second = (float(a[1:].max()) for a in calibration.mean_squares[i])
+        qkv = np.concatenate([w[f"self_attn.{n}_proj"] for n in "qkv"]) * w["input_layernorm"]
+        gate_up = np.concatenate([w["mlp.gate_proj"], w["mlp.up_proj"]]) * w["post_attention_layernorm"]
+        out, down = w["self_attn.o_proj"], w["mlp.down_proj"]
+        layer = scales.Layer(
+            norm1=_norm_bits(first, shape.hidden), norm2=_norm_bits(second, shape.hidden), qkv=_fraction_bits(qkv, 12),
+            out=_fraction_bits(out, 13), gate_up=_fraction_bits(gate_up, 13), down=_fraction_bits(down, 13),
+        )
+        layers.append(layer)
+        if min(layer.qkv, layer.out, layer.gate_up, layer.down) < 8:
+            raise ModelUnsupported(f"layer {i} has weights too large for 16 bits (fraction bits {layer}); this engine cannot hold its precision")
+        for name, matrix, bits in (("qkv", qkv, layer.qkv), ("out", out, layer.out), ("gate_up", gate_up, layer.gate_up), ("down", down, layer.down)):
+            tensors[f"{i}.{name}"] = np.rint(matrix.astype(np.float64) * 2**bits).astype(np.int16)
+        for name, cache in (("prefix_k", trace.keys[i]), ("prefix_v", trace.values[i])):
+            tensors[f"{i}.{name}"] = np.rint(cache.reshape(len(prefix), -1).astype(np.float64) * 2**scales.HEAD).astype(np.int64)
+        progress(i + 1, shape.layers)
+    meta = {
+        "format": str(FORMAT),
+        "shape": shape.to_json(),
+        "layers": json.dumps([asdict(layer) for layer in layers]),
+        "prefix": json.dumps(list(prefix)),
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_suffix(".part")
+    save_file(tensors, scratch, metadata=meta)
+    os.replace(scratch, target)
+
+
+def load(path: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Artifact:
+    """The artifact in `path`, with the SHA-256 of the whole file. Raises ModelUnsupported for another format."""
+    if not path.exists():
+        raise ModelUnsupported(f"{path} does not exist: prepare the model first (`llmos mpc init`)")
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(1 << 22), b""):
+            digest.update(piece)
+    with safe_open(path, framework="np") as file:
+        meta = file.metadata() or {}
+        if meta.get("format") != str(FORMAT):
+            raise ModelUnsupported(f"{path} has format {meta.get('format')}, this engine reads {FORMAT}: prepare the model again")
+        shape = LlamaShape.from_json(meta["shape"])
+        parts: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ("qkv", "out", "gate_up", "down", "prefix_k", "prefix_v")}
+        for i in range(shape.layers):
+            for name, kept in parts.items():
+                kept.append(file.get_tensor(f"{i}.{name}"))
+            progress(i + 1, shape.layers)
+        small = {name: tuple(np.ascontiguousarray(a) for a in kept) for name, kept in parts.items()}
+        return Artifact(
+            shape=shape, layers=tuple(scales.Layer(**layer) for layer in json.loads(meta["layers"])), prefix_tokens=tuple(json.loads(meta["prefix"])),
+            qkv=small["qkv"], out=small["out"], gate_up=small["gate_up"], down=small["down"],  # type: ignore[arg-type]
+            prefix_k=tuple(a.view(np.uint64) for a in small["prefix_k"]), prefix_v=tuple(a.view(np.uint64) for a in small["prefix_v"]),
+            digest=digest.hexdigest(),
+        )

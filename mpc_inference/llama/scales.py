@@ -1,0 +1,51 @@
+"""Where the binary point of every value lies, and in which ring it lives.
+
+A share is a word modulo 2^64. A local right shift by t is exact to one unit in the smaller ring modulo 2^(64 - t): the wrap of the two
+shares vanishes there, so there is no probability of a large error. A value comes back to 64 bits when it is opened under a
+mask whose wrap the dealer knows ("lift"). These constants say which shift happens where; `Layer` holds what depends on the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RESIDUAL = 26  # fraction bits of the residual stream, modulo 2^64
+NORM_RING = 48  # ring of the inverse root-mean-square and of x times it
+INVERSE_OUT, INVERSE = 40, 24  # fraction bits before and after the shift
+HIDDEN = 14  # fraction bits of a normalised activation
+HIDDEN_LIFT = 23  # bits opened to lift it: |h| < 2^7
+ROPE = 13
+HEAD = 12  # fraction bits of queries, keys and values
+SCORE = 2 * HEAD  # fraction bits of a query-key product, before division by sqrt(head_dim)
+BUCKET_FRACTION, BUCKET_BITS, BUCKET_SEGMENT = 6, 14, 8  # scores for the maximum: buckets of 4.0 in a ring of 256.0
+BUCKET_WIDTH, LOWEST_BUCKET, THRESHOLDS = 4, -8, 24  # maxima from -32 to 68 are told apart
+WEIGHT = 22  # fraction bits of exp(score - maximum) when it multiplies a value
+SUM = 24  # fraction bits of its sum
+RECIPROCAL_OUT, RECIPROCAL, RECIPROCAL_RING = 34, 22, 52
+NUMERATOR = 18
+LIFT = 32  # bits opened to lift numerators and products
+OUTPUT_LIFT = 24  # attention's output: |o| < 2^7
+GATE_LIFT, GATE = 24, 14  # silu's output
+UP_RING, UP = 48, 14
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Fraction bits that depend on one layer's weights and residual size."""
+
+    norm1: int  # fraction bits of x when it is squared
+    norm2: int
+    qkv: int  # fraction bits of the weights
+    out: int
+    gate_up: int
+    down: int
+
+    @property
+    def out_in(self) -> int:
+        """Fraction bits of attention's output, so that its product lands on the residual scale."""
+        return RESIDUAL - self.out
+
+    @property
+    def down_in(self) -> int:
+        """Fraction bits of the gated product, likewise."""
+        return RESIDUAL - self.down

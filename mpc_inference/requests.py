@@ -1,0 +1,158 @@
+"""The requests that a party holds: what its clients sent, in order, bounded.
+
+A request is one client connection: it opens, sends shares of tokens, receives shares of hidden states, closes. This module keeps the queue;
+it knows no protocol of the parties. Shares are dropped with the request.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import socket
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mpc_inference import certificates, transport
+from mpc_inference.config import Deployment
+from mpc_inference.errors import FrameInvalid, HandshakeRefused, MpcError, ProtocolError
+from mpc_inference.llama.on_shares import Cache
+from mpc_inference.native.core import U64
+
+log = logging.getLogger("mpc_inference.party")
+
+
+@dataclass
+class Request:
+    """One client's request at one party."""
+
+    name: str
+    prefix: int
+    tokens: int
+    link: transport.Link = field(repr=False)
+    pending: U64 | None = field(default=None, repr=False)
+    position: int = 0
+    session: str | None = None
+    cache: Cache | None = field(default=None, repr=False)
+    closed: bool = False
+
+    def answer(self, message: dict[str, object], words: U64 | None = None) -> None:
+        """Tell the client; a client that is gone closes the request."""
+        try:
+            self.link.send_control(message)
+            if words is not None:
+                self.link.send(transport.WORDS, words.tobytes())
+        except ProtocolError:
+            self.closed = True
+
+
+class Requests:
+    """Accepts connections: clients become requests, the other party's link is handed on."""
+
+    def __init__(self, deployment: Deployment, party: int, digest: str, tables: str, prefix_tokens: int, hidden: int, status: object) -> None:
+        self._deployment, self._party, self._digest, self._tables = deployment, party, digest, tables
+        self._prefix_tokens, self._hidden, self._status = prefix_tokens, hidden, status
+        self.changed = threading.Condition()
+        self.by_name: dict[str, Request] = {}
+        self.peers: queue.SimpleQueue[tuple[transport.Link, dict[str, object]]] = queue.SimpleQueue()
+        self._server = transport.listen(deployment.parties[party].host, deployment.parties[party].port)
+        self._stopped = False
+
+    def start(self) -> None:
+        """Accept in the background."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stop(self) -> None:
+        """Accept nothing more."""
+        self._stopped = True
+        self._server.close()
+
+    def fail_all(self, kind: str, message: str) -> None:
+        """Tell every client that its request is lost, and forget them."""
+        with self.changed:
+            lost = list(self.by_name.values())
+            self.by_name.clear()
+        for request in lost:
+            request.closed = True
+            request.answer({"error": kind, "message": message})
+
+    def drop(self, request: Request) -> None:
+        """Forget one request."""
+        with self.changed:
+            request.closed = True
+            self.by_name.pop(request.name, None)
+
+    def _accept(self) -> None:
+        tls = certificates.context(self._deployment.certificates, f"party{self._party}", server=True)
+        while not self._stopped:
+            try:
+                raw, _ = self._server.accept()
+            except OSError:
+                return  # the listening socket was closed
+            threading.Thread(target=self._welcome, args=(raw, tls), daemon=True).start()
+
+    def _welcome(self, raw: socket.socket, tls: object) -> None:
+        try:
+            link, role = transport.accept(raw, tls, self._deployment.deadline_s)  # type: ignore[arg-type]
+            try:
+                self._serve(link, role)
+            except MpcError:
+                link.close()
+                raise
+        except MpcError as error:
+            log.info("connection ended: %s", error)
+
+    def _serve(self, link: transport.Link, role: str) -> None:
+        if role == "party1" and self._party == 0:
+            self.peers.put((link, transport.greet(link, self._digest, tables=self._tables)))
+            return
+        if role != "client":
+            raise HandshakeRefused(f"{role} has no business here")
+        transport.greet(link, self._digest, prefix_tokens=self._prefix_tokens, context_tokens=self._deployment.context_tokens)
+        link.set_deadline(None)
+        request: Request | None = None
+        try:
+            while True:
+                request = self._frame(link, link.receive_control(), request)
+        finally:
+            link.close()
+            with self.changed:
+                if request is not None:
+                    request.closed = True
+                self.changed.notify_all()
+
+    def _frame(self, link: transport.Link, message: dict[str, object], request: Request | None) -> Request | None:
+        match message:
+            case {"status": True}:
+                assert callable(self._status)
+                link.send_control(self._status())
+            case {"open": str(name), "prefix": int(prefix), "tokens": int(tokens)} if request is None and len(name) == 32:
+                with self.changed:
+                    if self._party == 0 and len(self.by_name) >= self._deployment.queue_requests:
+                        link.send_control({"error": "Busy", "message": "the MPC queue is full: come back later", "retry_after_s": 2.0 * len(self.by_name)})
+                        return None
+                    if not 1 <= prefix <= self._prefix_tokens or prefix + tokens > self._deployment.context_tokens or name in self.by_name:
+                        link.send_control({"error": "ContextTooLong", "message": f"the context holds {self._deployment.context_tokens} tokens: shorten the prompt or ask for fewer"})
+                        return None
+                    request = Request(name, prefix, tokens, link, position=prefix)
+                    self.by_name[name] = request
+                    self.changed.notify_all()
+            case {"step": int(rows)} if request is not None and 1 <= rows <= self._deployment.context_tokens:
+                words = np.frombuffer(link.receive(transport.WORDS), np.uint64)
+                if words.size != rows * self._hidden or request.pending is not None:
+                    raise FrameInvalid("a client sent shares of another size, or before the last were answered")
+                with self.changed:
+                    if request.position + rows > request.prefix + request.tokens:
+                        raise FrameInvalid("a client sent more tokens than it opened the request for")
+                    request.pending = words.reshape(rows, self._hidden)
+                    self.changed.notify_all()
+            case {"close": True}:
+                with self.changed:
+                    if request is not None:
+                        request.closed = True
+                    self.changed.notify_all()
+                return None
+            case _:
+                raise FrameInvalid("a client sent a message that a party does not know")
+        return request
