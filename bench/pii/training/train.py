@@ -22,7 +22,7 @@ import spacy  # noqa: E402
 from spacy.training import Example  # noqa: E402
 from spacy.util import compounding, minibatch  # noqa: E402
 
-from bench.pii.training.generate import LABELS, Labelled, plain_passages, sentences  # noqa: E402
+from bench.pii.training.generate import LABELS, Labelled, sentences  # noqa: E402
 
 
 def examples(nlp: spacy.language.Language, data: list[Labelled]) -> list[Example]:
@@ -51,8 +51,7 @@ def main() -> None:
     ner = nlp.add_pipe("ner", config={"model": base.get_pipe_config("ner")["model"], "update_with_oracle_cut_size": 100})
     for label in sorted(set(LABELS.values())):
         ner.add_label(label)
-    passages: list[Labelled] = [(passage, []) for passage in plain_passages(arguments.sentences // 8, seed=13)]
-    training = examples(nlp, [*sentences(arguments.sentences, seed=11), *passages])
+    training = examples(nlp, list(sentences(arguments.sentences, seed=11)))
     tuning = examples(nlp, list(sentences(600, seed=12, held_out=True)))
     nlp.initialize(lambda: training[:200])
     ner.model.get_ref("tok2vec").from_bytes(base.get_pipe("ner").model.get_ref("tok2vec").to_bytes())
