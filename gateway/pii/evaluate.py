@@ -71,7 +71,9 @@ def read_labelled(lines: Iterable[str]) -> Iterator[LabelledText]:
             text = row["text"]
             spans = tuple((int(span["start"]), int(span["end"]), str(span["entity"])) for span in row["spans"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f'line {number}: want {{"text": …, "spans": [{{"start", "end", "entity"}}]}} ({type(error).__name__})') from None
+            raise ValueError(
+                f'line {number}: want {{"text": …, "spans": [{{"start", "end", "entity"}}]}} ({type(error).__name__})'
+            ) from None
         if not isinstance(text, str) or any(not 0 <= start < end <= len(text) for start, end, _ in spans):
             raise ValueError(f"line {number}: a span lies outside its text; offsets are code points, the end is exclusive")
         yield LabelledText(text, spans)

@@ -54,7 +54,13 @@ def fill(template: str, values: Values) -> Labelled:
     # "12 Main Street" given as a number and a street beside it is one address.
     merged: list[tuple[int, int, str]] = []
     for span in spans:
-        if merged and merged[-1][2] == span[2] and span[2] in ("STREET_ADDRESS", "PERSON") and span[0] - merged[-1][1] <= 2 and text[merged[-1][1] : span[0]].strip(" ,\n") == "":
+        if (
+            merged
+            and merged[-1][2] == span[2]
+            and span[2] in ("STREET_ADDRESS", "PERSON")
+            and span[0] - merged[-1][1] <= 2
+            and text[merged[-1][1] : span[0]].strip(" ,\n") == ""
+        ):
             if span[2] == "STREET_ADDRESS" or text[merged[-1][1] : span[0]] == " ":
                 merged[-1] = (merged[-1][0], span[1], span[2])
                 continue

@@ -29,7 +29,9 @@ def examples(nlp: spacy.language.Language, data: list[Labelled]) -> list[Example
     made = []
     for text, spans in data:
         doc = nlp.make_doc(text)
-        entities = [span for span in (doc.char_span(start, end, label, alignment_mode="expand") for start, end, label in spans) if span is not None]
+        entities = [
+            span for span in (doc.char_span(start, end, label, alignment_mode="expand") for start, end, label in spans) if span is not None
+        ]
         gold = nlp.make_doc(text)
         gold.ents = [spacy.tokens.Span(gold, span.start, span.end, span.label_) for span in spacy.util.filter_spans(entities)]
         made.append(Example(nlp.make_doc(text), gold))
@@ -68,7 +70,10 @@ def main() -> None:
         with nlp.use_params(optimizer.averages):
             scores = nlp.evaluate(tuning)
             per_type = {label: round(values["r"], 3) for label, values in sorted(scores["ents_per_type"].items())}
-            print(f"epoch {epoch} {time.monotonic() - started:.0f} s loss {losses['ner']:.0f} held-out F {scores['ents_f']:.3f} recall {per_type}", flush=True)
+            print(
+                f"epoch {epoch} {time.monotonic() - started:.0f} s loss {losses['ner']:.0f} held-out F {scores['ents_f']:.3f} recall {per_type}",
+                flush=True,
+            )
             if scores["ents_f"] > best:
                 best = scores["ents_f"]
                 arguments.output.mkdir(parents=True, exist_ok=True)

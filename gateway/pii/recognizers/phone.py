@@ -91,7 +91,7 @@ class PhoneRecognizer(PatternRecognizer):
 
     def _score(self, reading: Reading, found: Found, value: str) -> float:
         text, start = reading.text, found.start
-        if found.start and (text[found.start - 1].isalnum() and text[found.start - 1].isascii() or text[found.start - 1] in "_#$€£"):
+        if found.start and ((text[found.start - 1].isalnum() and text[found.start - 1].isascii()) or text[found.start - 1] in "_#$€£"):
             return 0.0
         if found.end < len(text) and (
             text[found.end : found.end + 1] in "%_°" or (text[found.end] in ".:" and text[found.end + 1 : found.end + 2].isdigit())
@@ -100,7 +100,13 @@ class PhoneRecognizer(PatternRecognizer):
         main = _main_part(value)
         digits = "".join(filter(str.isdigit, main))
         plus = main.startswith("+") or main.startswith("(+") or (main.startswith("00") and len(digits) > 9)
-        if not 7 <= len(digits) <= 15 or len(set(digits)) == 1 or _DATE_LIKE.match(main.encode()) or _DECIMAL.match(main.encode()) or _YEARS.match(main.encode()):
+        if (
+            not 7 <= len(digits) <= 15
+            or len(set(digits)) == 1
+            or _DATE_LIKE.match(main.encode())
+            or _DECIMAL.match(main.encode())
+            or _YEARS.match(main.encode())
+        ):
             return 0.0
         grouped = any(not character.isdigit() for character in main.strip("+"))
         near = self.near(reading, found)

@@ -22,7 +22,9 @@ def test_a_label_counts_only_when_wholly_covered() -> None:
     assert result.false_characters_per_thousand == pytest.approx(1000 * 3 / 15)
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"text": 1, "spans": []}', json.dumps({"text": "Canary", "spans": [{"start": 0, "end": 9, "entity": "X"}]})])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"text": 1, "spans": []}', json.dumps({"text": "Canary", "spans": [{"start": 0, "end": 9, "entity": "X"}]})]
+)
 def test_a_bad_line_is_named_but_not_quoted(line: str) -> None:
     with pytest.raises(ValueError, match="line 2") as raised:
         list(read_labelled(["", line]))
