@@ -59,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         request_timeout_s=settings.request_timeout_s,
         max_concurrent_requests=settings.max_concurrent_requests,
+        may_show_sent=settings.env == "development",
     )
 
     @asynccontextmanager

@@ -72,6 +72,10 @@ class Call(Protocol):
         """Read and parse the body within the limits; also its size in bytes. Raises BadRequest or TooLarge."""
         ...
 
+    def goes_upstream(self, body: Json) -> None:
+        """Told what the model is sent."""
+        ...
+
     async def deliver_whole(self, body: Json, headers: Mapping[str, str]) -> None: ...
 
     async def deliver_event(self, event: Json, headers: Mapping[str, str]) -> None:
@@ -101,6 +105,7 @@ async def serve(call: Call, parts: Parts) -> None:
             trail.routed = routed = route(scrubbed, parts.salt_key)
         with trail.stage("audit"):
             await audit_admission(trail, parts.audit)
+        call.goes_upstream(routed.body)
         with trail.stage("infer"):
             answered = await infer(routed, parts.backends, trail.saw, parts.private_server)
         with trail.stage("noise"):

@@ -134,7 +134,12 @@ class TextOrList:
 
 @dataclass(frozen=True, slots=True)
 class AnyJson:
-    """Free JSON (tool arguments, default values): every string, long number and unusual key in it is a leaf."""
+    """Free JSON (tool arguments, default values): every string, long number and unusual key in it is a leaf.
+
+    Strings under a key in `kept` stay as they are.
+    """
+
+    kept: frozenset[str] = frozenset()
 
     def read(self, out: Any, key: Any, value: Any, where: str, reading: Reading) -> None:
         self._read(out, key, value, where, reading, "", 0)
@@ -159,6 +164,9 @@ class AnyJson:
         else:
             out[key] = members = cast(dict[str, Any], dict.fromkeys(value))
             for name, each in value.items():
+                if name in self.kept and isinstance(each, str):
+                    members[name] = each
+                    continue
                 plain = _PLAIN_NAME.fullmatch(name) is not None
                 self._read(members, name, each, where, reading, f"{name}: " if plain else "", depth + 1)
                 if not plain and name:

@@ -21,6 +21,7 @@ from gateway.http.replies import send_error, send_json
 from gateway.pipeline import Parts, serve
 
 CONVERSATION_HEADER = b"x-llmos-conversation"
+_SHOW_SENT = sse.SHOW_SENT_HEADER.encode()
 _MAX_CONVERSATION_BYTES = 256
 
 
@@ -34,7 +35,7 @@ class InferenceEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts: Parts = scope["app"].state.parts
-        call = WireCall(self._api, scope, receive, send, self._limits.max_body_bytes)
+        call = WireCall(self._api, scope, receive, send, self._limits)
         try:
             with self._gate:
                 async with asyncio.timeout(self._limits.request_timeout_s) as deadline:
@@ -55,7 +56,7 @@ class InferenceEndpoint:
 class WireCall:
     """One request on the wire, as the pipeline sees it (`gateway.pipeline.Call`)."""
 
-    def __init__(self, api: Api, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+    def __init__(self, api: Api, scope: Scope, receive: Receive, send: Send, limits: WireLimits) -> None:
         self.api = api
         self.request_id: str = scope.get(REQUEST_ID, "")
         self.authorization: str | None = None
@@ -66,11 +67,13 @@ class WireCall:
             elif name == CONVERSATION_HEADER:
                 self.conversation = value[:_MAX_CONVERSATION_BYTES].decode("latin-1")
         self.client_is_gone = False
+        self._sent: Json | None = None
         self.deadline: asyncio.Timeout | None = None
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes = limits.max_body_bytes
+        self._show_sent = limits.may_show_sent and any(name == _SHOW_SENT for name, _ in scope["headers"])
         self._begun = False
         self._ended = False
         self._watch: asyncio.Task[None] | None = None
@@ -80,6 +83,11 @@ class WireCall:
         raw = await read_body(self._scope, self._receive, self._max_body_bytes)
         self._watch = asyncio.create_task(self._watch_client())
         return parse_body(raw), len(raw)
+
+    def goes_upstream(self, body: Json) -> None:
+        """Keep what goes to the model for a client that asked to see it, where the deployment allows that."""
+        if self._show_sent:
+            self._sent = body
 
     async def deliver_whole(self, body: Json, headers: Mapping[str, str]) -> None:
         """Send a whole answer."""
@@ -116,8 +124,11 @@ class WireCall:
 
     async def _begin(self, headers: Mapping[str, str]) -> None:
         self._begun = True
+        sent, self._sent = self._sent, None
         extra = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS + extra})
+        if sent is not None:
+            await self._send({"type": "http.response.body", "body": sse.sent_frame(sent), "more_body": True})
 
     async def _watch_client(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -25,6 +25,7 @@ class WireLimits:
     max_body_bytes: int
     request_timeout_s: float
     max_concurrent_requests: int
+    may_show_sent: bool = False  # whether a client may see what went to the model in place of its words
 
 
 class Gate:

@@ -32,9 +32,7 @@ class PrometheusMeter:
         self._outcomes = Counter(
             "llmos_requests", "Requests by API and outcome (`ok`, an error code).", ["api", "outcome"], registry=self.registry
         )
-        self._replaced = Counter(
-            "llmos_values", "Detected values by entity type and action.", ["entity", "action"], registry=self.registry
-        )
+        self._replaced = Counter("llmos_values", "Detected values by entity type and action.", ["entity", "action"], registry=self.registry)
         self.in_progress = Gauge("llmos_requests_in_progress", "Requests now in progress.", registry=self.registry)
         self._entities: set[str] = set()
 

@@ -16,6 +16,8 @@ HEADERS: list[tuple[bytes, bytes]] = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would hold events back otherwise
 ]
+SHOW_SENT_HEADER = "x-llmos-show-sent"
+SENT_COMMENT = ": llmos-sent "  # a comment line of the stream: OpenAI clients skip it
 DONE = b"data: [DONE]\n\n"
 
 
@@ -24,6 +26,11 @@ def frame(api: Api, event: Json) -> bytes:
     if api == "responses":
         return b"event: " + str(event.get("type", "message")).encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
     return b"data: " + orjson.dumps(event) + b"\n\n"
+
+
+def sent_frame(body: Json) -> bytes:
+    """What the model received, as a comment."""
+    return SENT_COMMENT.encode() + orjson.dumps(body) + b"\n\n"
 
 
 def error_frame(error: LlmosError) -> bytes:

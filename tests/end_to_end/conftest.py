@@ -37,10 +37,19 @@ class Serving:
 def serving(upstream: str, data_dir: Path, port: int, **settings: str) -> Iterator[Serving]:
     log = data_dir / "serve.log"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LLMOS_")}
-    environment |= {"PYTHONPATH": str(ROOT), "LLMOS_DATA_DIR": str(data_dir), "LLMOS_DEV_KEY": KEY, "LLMOS_DETECTOR_WORKERS": "1", **settings}
+    environment |= {
+        "PYTHONPATH": str(ROOT),
+        "LLMOS_DATA_DIR": str(data_dir),
+        "LLMOS_DEV_KEY": KEY,
+        "LLMOS_DETECTOR_WORKERS": "1",
+        **settings,
+    }
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.cli", "serve", "--upstream", upstream, "--port", str(port)], env=environment, stdout=out, stderr=out
+            [sys.executable, "-m", "gateway.cli", "serve", "--upstream", upstream, "--port", str(port)],
+            env=environment,
+            stdout=out,
+            stderr=out,
         )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -98,7 +107,9 @@ class Echo:
                 base = {"id": "c", "created": 1, "model": "echo"}
                 if not request.get("stream"):
                     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-                    self._send(json.dumps({**base, "object": "chat.completion", "choices": [choice], "usage": {"total_tokens": 3}}).encode())
+                    self._send(
+                        json.dumps({**base, "object": "chat.completion", "choices": [choice], "usage": {"total_tokens": 3}}).encode()
+                    )
                     return
                 events = [{"index": 0, "delta": {"content": c}, "finish_reason": None} for c in text]
                 events.append({"index": 0, "delta": {}, "finish_reason": "stop"})

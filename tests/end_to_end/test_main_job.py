@@ -16,9 +16,9 @@ CANARIES = {
     "card": "4111 1111 1111 1111",
     "ssn": "536-90-4399",
 }
-TEXT = (
-    "My name is {name}. Write to {mail} or call {phone}. I paid with the card {card}, and my social security number is {ssn}."
-).format(**CANARIES)
+TEXT = ("My name is {name}. Write to {mail} or call {phone}. I paid with the card {card}, and my social security number is {ssn}.").format(
+    **CANARIES
+)
 
 
 def ask(client: openai.OpenAI, model: str, **more: Any) -> Any:
@@ -98,7 +98,14 @@ class TestRealVllm:
         client = before_vllm.client()
         plain: Any = [{"role": "user", "content": "Count: one two three"}]
         answer = client.chat.completions.create(
-            model="smollm2", messages=plain, n=2, max_tokens=8, stop=["\n"], logprobs=True, top_logprobs=2, extra_body={"top_k": 20, "min_p": 0.05}
+            model="smollm2",
+            messages=plain,
+            n=2,
+            max_tokens=8,
+            stop=["\n"],
+            logprobs=True,
+            top_logprobs=2,
+            extra_body={"top_k": 20, "min_p": 0.05},
         )
         assert [choice.index for choice in answer.choices] == [0, 1]
         assert answer.choices[0].logprobs.content[0].top_logprobs
@@ -135,7 +142,9 @@ class TestRealVllm:
         )
         import sys
 
-        done = subprocess.run([sys.executable, "-c", script, before_vllm.url + "/v1"], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", script, before_vllm.url + "/v1"], capture_output=True, text=True, timeout=60, check=True
+        )
         assert int(done.stdout) >= 2
 
     def test_embeddings_without_a_pooling_server(self, before_vllm: Any) -> None:

@@ -27,7 +27,9 @@ def makers(name: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("name", "module"), [("Scrubbed", "stages/scrub.py"), ("Routed", "stages/route.py"), ("Admitted", "stages/admit.py")])
+@pytest.mark.parametrize(
+    ("name", "module"), [("Scrubbed", "stages/scrub.py"), ("Routed", "stages/route.py"), ("Admitted", "stages/admit.py")]
+)
 def test_only_one_module_makes_it(name: str, module: str) -> None:
     assert makers(name) == {module}
 

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from gateway.backends.sse_reader import SseReader
 from gateway.errors import UpstreamFailed
 
-STREAM = "\ufeff: hello\n\ndata: {\"a\": \"李四 🙂\"}\n\nevent: x\r\ndata: one\r\ndata: two\r\nid: 3\r\n\r\ndata:three\r\rdata\n\n\n\ndata: [DONE]\n\n".encode()
+STREAM = (
+    '\ufeff: hello\n\ndata: {"a": "李四 🙂"}\n\nevent: x\r\ndata: one\r\ndata: two\r\nid: 3\r\n\r\n'
+    "data:three\r\rdata\n\n\n\ndata: [DONE]\n\n"
+).encode()
 EVENTS = ['{"a": "李四 🙂"}'.encode(), b"one\ntwo", b"three", b"", b"[DONE]"]
 
 
@@ -40,5 +43,4 @@ def test_an_event_over_the_limit_is_an_error_and_not_memory() -> None:
         reader.feed(b"data: " + b"x" * 200)
     reader = SseReader(max_event_bytes=100)
     with pytest.raises(UpstreamFailed):
-        for _ in range(30):
-            reader.feed(b"data: 1234567890\n")
+        reader.feed(b"data: 1234567890\n" * 30)

@@ -241,8 +241,8 @@ class Recorder:
         item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
         whole = {
             "id": "resp_1", "object": "response", "created_at": 1, "model": body["model"], "status": "completed", "output": [item],
-            "instructions": body.get("instructions"), "tools": body.get("tools", []), "tool_choice": "auto", "temperature": 1.0, "top_p": 1.0,
-            "parallel_tool_calls": True, "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7,
+            "instructions": body.get("instructions"), "tools": body.get("tools", []), "tool_choice": "auto", "temperature": 1.0,
+            "top_p": 1.0, "parallel_tool_calls": True, "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7,
             "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}},
             "input_messages": ["Maria Jensen"],
         }  # fmt: skip

@@ -42,9 +42,7 @@ def test_a_tenant_has_its_own_cache_salt(llmos: Any) -> None:
 
 
 def test_a_stream_restores_values_that_arrive_in_pieces(llmos: Any) -> None:
-    stream = llmos.client().chat.completions.create(
-        model="echo", messages=ASK, stream=True, n=2, stream_options={"include_usage": True}
-    )
+    stream = llmos.client().chat.completions.create(model="echo", messages=ASK, stream=True, n=2, stream_options={"include_usage": True})
     texts, finished, usage, chunks = ["", ""], [], None, 0
     for chunk in stream:
         chunks += 1
@@ -218,10 +216,7 @@ def test_logprobs_do_not_show_what_the_response_rule_masked(llmos: Any, stream: 
     )
     events = [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: {")] if stream else [response.json()]
     shown = "".join(
-        each["token"]
-        for event in events
-        for choice in event["choices"]
-        for each in ((choice.get("logprobs") or {}).get("content") or [])
+        each["token"] for event in events for choice in event["choices"] for each in ((choice.get("logprobs") or {}).get("content") or [])
     )
     assert "ask ".startswith(shown)
     said = "".join((c.get("delta") or c.get("message") or {}).get("content") or "" for e in events for c in e["choices"])
