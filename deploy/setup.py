@@ -29,7 +29,7 @@ LOG = DATA_DIR / "logs" / "setup.log"
 STAMP = "llmos-stamp"
 TORCH_INDEX = os.environ.get("LLMOS_TORCH_INDEX", "https://download.pytorch.org/whl/cpu")  # PyTorch's own CPU wheels
 WITHOUT_DEPENDENCIES = {"mpc": ["crypten"]}  # crypten asks for a retired package name and a torchvision that breaks transformers
-WITH_TORCH = {"mpc", "federated"}
+WITH_TORCH = {"dev", "federated", "mpc"}  # extras that ask for torch
 TAIL_LINES = 25
 MIN_PYTHON = (3, 11)
 

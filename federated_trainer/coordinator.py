@@ -105,7 +105,7 @@ def newest_weights(registry: Registry, model: AdaptedModel, folder: Path) -> Vec
 
 def run_rounds(settings: FederationSettings, rounds: int, clients: Clients, progress: Progress) -> list[RoundReport]:
     """Run `rounds` rounds. Raises the first TrainerError that ends a round; earlier rounds stand."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(settings.threads)
     status = Status(settings.data_dir, progress)
     status.tell("prepare", "loading the base model")
     model = AdaptedModel(settings.base_model, settings.adapter)

@@ -40,6 +40,7 @@ def flower_environment(flower_home: Path, inherited: Mapping[str, str]) -> dict[
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # several clients on one machine must not spin at each other's barriers
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
     }
     return {**inherited, **fixed}

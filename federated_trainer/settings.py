@@ -103,6 +103,7 @@ class FederationSettings(_Frozen):
     signing_key: Path
     rounds: int = Field(default=1, ge=1)
     minimum_clients: int = Field(default=2, ge=2)
+    threads: int = Field(default=1, ge=1)  # of the gate; more than the idle cores makes it much slower
     round_timeout_s: PositiveFloat = 900.0
     join_timeout_s: PositiveFloat = 120.0
     server_optimizer: Literal["fedavg", "fedadam"] = "fedavg"

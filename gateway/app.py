@@ -18,6 +18,8 @@ from redis.backoff import NoBackoff
 from gateway.audit.chain import AuditKeys
 from gateway.backends.catalogue import Catalogue
 from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
+from gateway.backends.private_vllm import PrivateVllm
+from gateway.dp.admission import check_policy
 from gateway.errors import DetectorFailed, UpstreamFailed
 from gateway.exchange import Principal
 from gateway.http.health import Check
@@ -37,6 +39,7 @@ from gateway.stores.audit import ValkeyAudit
 from gateway.stores.audit_files import HeadsFile, Spool
 from gateway.stores.failures import reaching
 from gateway.stores.keys import ValkeyKeys
+from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
 from gateway.stores.policies import ValkeyPolicies
 from gateway.stores.span_cache import RedisSpanCache
@@ -76,7 +79,7 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
     await pool.start()
     stack.push_async_callback(pool.stop)
     keys = await stack.enter_async_context(ValkeyKeys(redis, ring.index_key("api-keys")))
-    policies = await stack.enter_async_context(ValkeyPolicies(redis))
+    policies = await stack.enter_async_context(ValkeyPolicies(redis, check=check_policy))
     await policies.seed(FIRST_POLICY)
     audit_dir = settings.data_dir / "audit"
     audit_keys = AuditKeys.derive(ring.index_key("audit"))
@@ -90,6 +93,8 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
         limits=ValkeyLimits(redis, lease_s=settings.request_timeout_s + 60),
         detector=CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans")),
         pseudonyms=ConversationPseudonyms(Vault(RedisVaultStore(redis), ring), ring),
+        private_server=PrivateVllm(generating),
+        ledger=RedisLedger(redis),
         backends={"vllm": OpenAIBackend(generating, embedding)},
         audit=audit,
         meter=meter,

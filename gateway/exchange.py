@@ -106,6 +106,18 @@ class ServedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivateAdmission:
+    """What a differentially private answer was admitted with: tokens at most, and the reservation that pays for them.
+
+    `vocabulary` is the size that the model server proved in its handshake; None where nothing is drawn there.
+    """
+
+    reservation_id: str
+    max_tokens: int
+    vocabulary: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Admitted:
     """A request that a policy admits. The policy version is fixed here and holds to the end of the request."""
 
@@ -113,7 +125,7 @@ class Admitted:
     policy: Policy
     policy_version: int
     served: ServedModel
-    reservation_id: str | None = None  # a reservation in the privacy ledger, settled after the answer
+    private: PrivateAdmission | None = None  # set exactly where the policy asks for differential privacy
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +138,7 @@ class Scrubbed:
     caller_texts: tuple[str, ...] = field(repr=False)  # the leaves as the caller wrote them
     issued: tuple[IssuedValue, ...] = field(repr=False)
     counts: Mapping[tuple[str, str], int]
+    private_records: tuple[str, ...] = field(default=(), repr=False)  # each scrubbed alone, to placeholders that nothing reverses
 
 
 @dataclass(frozen=True, slots=True)

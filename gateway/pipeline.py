@@ -13,10 +13,23 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.dp.ledger import PrivacyLedger
+from gateway.dp.loss import Tally
 from gateway.errors import LlmosError
 from gateway.exchange import Api, Json, Received, Released, Target
-from gateway.ports import AuditLog, Backend, Detector, KeyStore, Meter, ModelCatalogue, PolicyStore, Pseudonyms, UseLimits
-from gateway.stages.admit import admit, estimated_tokens, take_limits
+from gateway.ports import (
+    AuditLog,
+    Backend,
+    Detector,
+    KeyStore,
+    Meter,
+    ModelCatalogue,
+    PolicyStore,
+    PrivateServer,
+    Pseudonyms,
+    UseLimits,
+)
+from gateway.stages.admit import admit, estimated_tokens, reserve_privacy, take_limits
 from gateway.stages.audit import Trail, audit_admission, audit_outcome
 from gateway.stages.authenticate import authenticate
 from gateway.stages.infer import infer
@@ -36,7 +49,9 @@ class Parts:
     detector: Detector
     pseudonyms: Pseudonyms
     backends: Mapping[Target, Backend]
+    private_server: PrivateServer
     limits: UseLimits[Any]
+    ledger: PrivacyLedger
     audit: AuditLog
     meter: Meter
     bounds: Bounds
@@ -73,7 +88,7 @@ class Call(Protocol):
 async def serve(call: Call, parts: Parts) -> None:
     """Serve one request. Raises the LlmosError that ended it; CancelledError passes through after the audit."""
     trail = Trail(call.request_id, call.api, parts.meter)
-    lease, filters = None, None
+    lease, charge, filters = None, None, None
     try:
         with trail.stage("authenticate"):
             trail.principal = await authenticate(call.authorization, parts.keys)
@@ -83,6 +98,7 @@ async def serve(call: Call, parts: Parts) -> None:
         with trail.stage("admit"):
             trail.admitted = admitted = await admit(received, parts.policies, parts.catalogue)
             lease = await take_limits(admitted, parts.limits)
+            admitted, charge = await reserve_privacy(admitted, parts.ledger, parts.private_server)
         with trail.stage("scrub"):
             scrubbed = await scrub(admitted, parts.detector, parts.pseudonyms, parts.conversation_key, parts.bounds)
         with trail.stage("route"):
@@ -91,13 +107,16 @@ async def serve(call: Call, parts: Parts) -> None:
             await audit_admission(trail, parts.audit)
         call.goes_upstream(routed.body)
         with trail.stage("infer"):
-            answered = await infer(routed, parts.backends, trail.saw)
+            answered = await infer(routed, parts.backends, trail.saw, parts.private_server)
         with trail.stage("noise"):
-            noised = await noise(answered)
+            noised = noise(answered, Tally() if charge is None else charge.tally)
+            if charge is not None and charge.tally.loss is not None:
+                await charge.settle()  # before its headers go out; a stream is settled at its end
         with trail.stage("restore"):
             released, filters = await restore(noised, parts.detector)
         with trail.stage("deliver"):
-            await deliver(call, released, {**released.headers, **lease.headers})
+            claim = {} if charge is None else charge.headers()
+            await deliver(call, released, {**released.headers, **lease.headers, **claim})
         trail.served()
     except LlmosError as error:
         trail.failed(error)
@@ -109,10 +128,14 @@ async def serve(call: Call, parts: Parts) -> None:
         if filters is not None:
             trail.answer_counts = filters.counts()
         try:
-            if lease is not None:
-                await parts.limits.settle(lease, tokens=trail.usage.get("total_tokens") or estimated_tokens(received))
+            if charge is not None:
+                await charge.settle()
         finally:
-            await audit_outcome(trail, parts.audit)
+            try:
+                if lease is not None:
+                    await parts.limits.settle(lease, tokens=trail.usage.get("total_tokens") or estimated_tokens(received))
+            finally:
+                await audit_outcome(trail, parts.audit)
 
 
 async def deliver(call: Call, released: Released, headers: Mapping[str, str]) -> None:

@@ -9,9 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from gateway.dp.loss import Loss
 from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, ServedModel, Span
-from policies.dp import Budget
 from policies.schema import Policy
 
 
@@ -123,46 +121,13 @@ class Meter(Protocol):
     def replaced(self, counts: Mapping[tuple[str, str], int]) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetAccount:
-    """Whose privacy budget: one principal under one policy."""
+class PrivateServer(Protocol):
+    """A model server that draws tokens privately (`gateway.dp.vllm_plugin`)."""
 
-    tenant: str
-    key_id: str
-    policy_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """A budget's state in whole units of its coordinates (see `gateway.dp.accountant`), and what is left as an epsilon."""
-
-    names: tuple[str, ...]
-    units: tuple[float, ...]
-    spent: tuple[int, ...]  # in this window, reservations included
-    caps: tuple[int, ...]
-    lifetime: tuple[int, ...]  # over all windows: no guarantee covers it, it is the sum
-    resets_unix_s: float | None  # the end of a calendar window; None for a rolling one
-    epsilon_remaining: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetDay:
-    """What requests admitted on one UTC day have spent, in units and as the epsilon that it proves."""
-
-    day_unix_s: int
-    spent: tuple[int, ...]
-    epsilon: float
-
-
-class PrivacyLedger(Protocol):
-    """Budgets that can't be overspent. Reservations are atomic; a reservation that is never settled stays spent."""
-
-    async def reserve(self, account: BudgetAccount, budget: Budget, reservation_id: str, loss: Loss) -> Balance:
-        """Raises BudgetExceeded, PolicyRefusal, StoreUnavailable."""
+    async def proven_vocabulary(self, model: str) -> int:
+        """The vocabulary size that the server proves by the plugin's handshake. Raises UpstreamFailed where it proves nothing."""
         ...
 
-    async def settle(self, account: BudgetAccount, budget: Budget, reservation_id: str, loss: Loss) -> Balance:
-        """Lower a reservation, once, to what was released. Raises PolicyRefusal, StoreUnavailable."""
+    async def pooled(self, routed: Routed) -> Json:
+        """One choice drawn for a whole ensemble, as a chat completion. Raises UpstreamFailed where its rows fell out of step."""
         ...
-
-    async def balance(self, account: BudgetAccount, budget: Budget) -> Balance: ...

@@ -46,7 +46,10 @@ def generator_set(count: int = 600, seed: int = 7) -> Labelled:
         faker = PresidioSentenceFaker("en_US", lower_case_ratio=0.05, random_seed=seed)
         samples = faker.generate_new_fake_sentences(count)
     return [
-        (sample.full_text, [(span.start_position, span.end_position, _RENAMED.get(span.entity_type, span.entity_type)) for span in sample.spans])
+        (
+            sample.full_text,
+            [(span.start_position, span.end_position, _RENAMED.get(span.entity_type, span.entity_type)) for span in sample.spans],
+        )
         for sample in samples
     ]
 
@@ -64,7 +67,10 @@ def measure(system: System, data: Labelled, entities: list[str] | None = None) -
 
 def report(name: str, scores: dict[str, Score], ms: dict[str, dict[str, float]]) -> str:
     systems = list(scores)
-    lines = [f"\n{name}", f"{'entity':<18}{'n':>5}  " + "  ".join(f"{system + ' recall':>16}{'typed':>7}{'prec.':>7}{'F2':>7}" for system in systems)]
+    lines = [
+        f"\n{name}",
+        f"{'entity':<18}{'n':>5}  " + "  ".join(f"{system + ' recall':>16}{'typed':>7}{'prec.':>7}{'F2':>7}" for system in systems),
+    ]
     entities = sorted(next(iter(scores.values())).labelled, key=lambda entity: -next(iter(scores.values())).labelled[entity])
     rows: list[tuple[str, list[str] | None]] = [(entity, [entity]) for entity in entities]
     if set(TARGET) & set(entities):
@@ -81,12 +87,19 @@ def report(name: str, scores: dict[str, Score], ms: dict[str, dict[str, float]])
         lines.append(f"{label:<18}{count:>5}  " + "  ".join(cells))
     for system in systems:
         score = scores[system]
-        lines.append(f"{system}: {score.false_per_thousand:.1f} false-positive characters per 1,000; {score.ms_per_text:.1f} ms a text of {score.characters / score.texts:.0f} characters")
+        lines.append(
+            f"{system}: {score.false_per_thousand:.1f} false-positive characters per 1,000; {score.ms_per_text:.1f} ms a text of {score.characters / score.texts:.0f} characters"
+        )
     first, *others = systems
     for other in others:
-        lines.append(f"{first} / {other}: time {scores[first].seconds / scores[other].seconds:.2f}, false-positive characters {scores[first].false_characters / max(1, scores[other].false_characters):.2f}")
+        lines.append(
+            f"{first} / {other}: time {scores[first].seconds / scores[other].seconds:.2f}, false-positive characters {scores[first].false_characters / max(1, scores[other].false_characters):.2f}"
+        )
     for system, times in ms.items():
-        lines.append(f"{system}, ms a text when only one entity is asked for: " + ", ".join(f"{entity} {value:.2f}" for entity, value in times.items()))
+        lines.append(
+            f"{system}, ms a text when only one entity is asked for: "
+            + ", ".join(f"{entity} {value:.2f}" for entity, value in times.items())
+        )
     return "\n".join(lines)
 
 

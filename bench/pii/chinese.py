@@ -74,16 +74,44 @@ class ChineseValues:
 
     def address(self) -> str:
         pick = self._random.choice
-        base = f"{self._faker.province()}{self._faker.city()}{self._faker.district()}区" if self._random.random() < 0.3 else pick(["北京市朝阳区", "上海市浦东新区", "广州市天河区", "深圳市南山区", "杭州市西湖区", "四川省成都市武侯区", "江苏省南京市鼓楼区", "湖北省武汉市洪山区"])
-        road = pick(["建国", "人民", "中山", "解放", "科技", "文一西", "天府", "延安", "和平", "新华", "长江", "学院"]) + pick(["路", "街", "大道"])
-        return f"{base}{road}{self._random.randint(1, 900)}号" + pick(["", f"{self._random.randint(1, 30)}号楼{self._random.randint(101, 2505)}室", f"{self._random.randint(1, 30)}栋{self._random.randint(1, 4)}单元{self._random.randint(101, 2505)}", f"院{self._random.randint(1, 9)}号楼"])
+        base = (
+            f"{self._faker.province()}{self._faker.city()}{self._faker.district()}区"
+            if self._random.random() < 0.3
+            else pick(
+                [
+                    "北京市朝阳区",
+                    "上海市浦东新区",
+                    "广州市天河区",
+                    "深圳市南山区",
+                    "杭州市西湖区",
+                    "四川省成都市武侯区",
+                    "江苏省南京市鼓楼区",
+                    "湖北省武汉市洪山区",
+                ]
+            )
+        )
+        road = pick(["建国", "人民", "中山", "解放", "科技", "文一西", "天府", "延安", "和平", "新华", "长江", "学院"]) + pick(
+            ["路", "街", "大道"]
+        )
+        return f"{base}{road}{self._random.randint(1, 900)}号" + pick(
+            [
+                "",
+                f"{self._random.randint(1, 30)}号楼{self._random.randint(101, 2505)}室",
+                f"{self._random.randint(1, 30)}栋{self._random.randint(1, 4)}单元{self._random.randint(101, 2505)}",
+                f"院{self._random.randint(1, 9)}号楼",
+            ]
+        )
 
     def mobile(self) -> str:
         return self._faker.phone_number()
 
     def id(self) -> str:
         born = datetime.date(1950, 1, 1) + datetime.timedelta(days=self._random.randrange(20000))
-        body = self._random.choice(["110105", "310115", "440106", "510107", "330106"]) + born.strftime("%Y%m%d") + f"{self._random.randrange(1, 1000):03}"
+        body = (
+            self._random.choice(["110105", "310115", "440106", "510107", "330106"])
+            + born.strftime("%Y%m%d")
+            + f"{self._random.randrange(1, 1000):03}"
+        )
         weights = [pow(2, 17 - index, 11) for index in range(17)]
         total = sum(int(digit) * weight for digit, weight in zip(body, weights, strict=True))
         return body + "10X98765432"[total % 11]
@@ -99,7 +127,11 @@ class ChineseValues:
         raise AssertionError("one of ten digits satisfies Luhn")
 
     def passport(self) -> str:
-        return "E" + self._random.choice("ABCDEFGHJK") + f"{self._random.randrange(10**7):07}" if self._random.random() < 0.5 else self._random.choice("EG") + f"{self._random.randrange(10**8):08}"
+        return (
+            "E" + self._random.choice("ABCDEFGHJK") + f"{self._random.randrange(10**7):07}"
+            if self._random.random() < 0.5
+            else self._random.choice("EG") + f"{self._random.randrange(10**8):08}"
+        )
 
     def uscc(self) -> str:
         alphabet = "0123456789ABCDEFGHJKLMNPQRTUWXY"
@@ -108,7 +140,13 @@ class ChineseValues:
         return body + alphabet[-total % 31]
 
     def plate(self) -> str:
-        return self._random.choice("京沪粤苏浙川鄂") + self._random.choice("ABCDEF") + self._random.choice(["", "·"]) + "".join(self._random.choice("ABCDEFGHJK0123456789") for _ in range(4)) + str(self._random.randrange(10))
+        return (
+            self._random.choice("京沪粤苏浙川鄂")
+            + self._random.choice("ABCDEF")
+            + self._random.choice(["", "·"])
+            + "".join(self._random.choice("ABCDEFGHJK0123456789") for _ in range(4))
+            + str(self._random.randrange(10))
+        )
 
     def email(self) -> str:
         return self._faker.email()
@@ -117,7 +155,7 @@ class ChineseValues:
         return self._faker.company()
 
     def city(self) -> str:
-        return self._random.choice("北京 上海 广州 深圳 杭州 成都 南京 武汉 西安 重庆 苏州 天津 长沙 青岛 厦门".split())
+        return self._random.choice(["北京", "上海", "广州", "深圳", "杭州", "成都", "南京", "武汉", "西安", "重庆", "苏州", "天津", "长沙", "青岛", "厦门"])
 
     def date(self) -> str:
         year, month, day = self._random.randint(1955, 2025), self._random.randint(1, 12), self._random.randint(1, 28)

@@ -60,4 +60,7 @@ class PresidioDefaults:
             asked = sorted({name for name in self._supported if self._TYPES.get(name, name) in entities})
             if not asked:
                 return []
-        return [(found.start, found.end, self._TYPES.get(found.entity_type, found.entity_type)) for found in self._engine.analyze(text, "en", entities=asked)]
+        return [
+            (found.start, found.end, self._TYPES.get(found.entity_type, found.entity_type))
+            for found in self._engine.analyze(text, "en", entities=asked)
+        ]

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.dp.accountant import claimed_epsilon
+from gateway.dp.ledger import Balance, BudgetAccount
 from gateway.errors import LlmosError, NotFound
-from gateway.ports import Balance, BudgetAccount
 from gateway.serving import valkey
 from gateway.settings import Settings
 from gateway.stores.ledger import RedisLedger

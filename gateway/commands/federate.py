@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -344,6 +345,8 @@ def demo(
     """Three institutions train together on this machine: TLS, secure sum, differential privacy, hot swaps, a poisoned round, a rollback."""
     from federated_trainer.demo.show import show
 
+    # A SIGTERM cleans up as Ctrl-C does: the demonstration's processes end with it.
+    signal.signal(signal.SIGTERM, _interrupt)
     with _told():
         url = None if vllm_url == "none" else vllm_url
         began = time.monotonic()
@@ -354,6 +357,10 @@ def demo(
 
         outcome = show(folder.absolute(), base_model.absolute(), url, alias, base_name, port, rounds, tell)
         _print(outcome)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _print(outcome: Outcome) -> None:

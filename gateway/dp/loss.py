@@ -18,7 +18,7 @@ Not covered: everything that is not the released value (lengths, timing, errors,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.dp.numeric import gaussian_rho
 from gateway.dp.vllm_plugin.weights import GRID_STEPS, reach_steps
@@ -40,6 +40,16 @@ class Loss:
     def plus(self, other: Loss) -> Loss:
         """Both releases."""
         return Loss(self.epsilon + other.epsilon, self.delta + other.delta, self.rho + other.rho)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a request has released so far: nothing at first; None while a stream is under way, and after one that broke off.
+
+    None is charged as the worst case.
+    """
+
+    loss: Loss | None = field(default_factory=Loss)
 
 
 def exponential_epsilon(clip: float, temperature: float, candidates: int | None = None, groups: int = 1) -> float:
@@ -89,6 +99,11 @@ def worst_case(rule: DpRule, max_tokens: int) -> Loss:
     if isinstance(mechanism, StructuredRule):
         return structured_loss(mechanism)
     return per_token(mechanism).times(max_tokens)
+
+
+def drawn_loss(rule: DpRule, drawn: int) -> Loss:
+    """The loss of an answer of `drawn` tokens, the end token included; of a whole object for a structured rule."""
+    return worst_case(rule, drawn)
 
 
 def unit_of(rule: DpRule) -> str:

@@ -76,6 +76,10 @@ class VaultStore(Protocol):
 
     async def delete(self, conversation: str) -> None: ...
 
+    async def delete_all(self, beginning: str) -> int:
+        """Delete every conversation whose entry begins so; how many there were."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -177,6 +181,11 @@ class Vault:
         self._keys.pop(entry, None)
         await self._store.delete(entry)
 
+    async def forget_tenant(self, tenant: str) -> int:
+        """Delete every conversation of a tenant with its key; how many there were. Raises StoreUnavailable."""
+        self._keys.clear()
+        return await self._store.delete_all(self._tenant_entry(tenant))
+
     async def _rewrap(self, scope: ConversationScope, standing: Conversation) -> Conversation:
         secret = self._open_key(scope, standing.wrapped_key)
         wrapped = self._ring.wrap(secret, self._associated(scope), purpose="conversation")
@@ -185,7 +194,11 @@ class Vault:
         return standing
 
     def _entry(self, scope: ConversationScope) -> str:
-        return hmac.digest(self._entry_key, self._associated(scope), hashlib.sha256).hex()[:40]
+        """The tenant's part comes first, so that all of a tenant can be erased; both parts are keyed hashes."""
+        return self._tenant_entry(scope.tenant) + hmac.digest(self._entry_key, self._associated(scope), hashlib.sha256).hex()[:40]
+
+    def _tenant_entry(self, tenant: str) -> str:
+        return hmac.digest(self._entry_key, b"tenant/" + tenant.encode("utf-8"), hashlib.sha256).hex()[:24]
 
     @staticmethod
     def _associated(scope: ConversationScope) -> bytes:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+PLUGIN_PATH = Path(__file__).parents[1] / "dp"
+PRIVATE_SAMPLING = "vllm_plugin.runner_v1:DpLogitsProcessor"  # touches only requests that a policy's privacy mechanism marks
 HEALTH_TIMEOUT_S = 6.0  # a machine that is busy with a start answers late
 START_TIMEOUT_S = 600.0  # 40 s on two idle cores; a first start on a busy machine takes minutes
 
@@ -28,8 +30,8 @@ class VllmServer:
     max_model_len: int = 2048
     max_lora_rank: int = 16
     kv_cache_gib: int = 1
-    logits_processors: Sequence[str] = ()  # MODULE:CLASS, for the DP plugin
-    plugin_path: Path | None = None  # goes to PYTHONPATH, for the same
+    logits_processors: Sequence[str] = (PRIVATE_SAMPLING,)  # MODULE:CLASS
+    plugin_path: Path | None = PLUGIN_PATH  # goes to PYTHONPATH, for the same
 
     @property
     def base_url(self) -> str:

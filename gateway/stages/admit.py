@@ -2,16 +2,24 @@
 
 The model must be one that the gateway serves and the key may use, a policy must match, and the limits of key and tenant must have room. The
 policy's version is fixed here: a change made while the request runs does not touch it. Fields are looked at later, by `stages.scrub`, since
-the policy may allow some. The tokens taken are an estimate, corrected when the answer is complete.
+the policy may allow some. The tokens taken are an estimate, corrected when the answer is complete; the
+privacy budget is reserved for the worst case, and lowered when it is known what was released.
 """
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import replace
 from typing import Any
 
-from gateway.errors import BadRequest, PolicyRefusal, Unavailable
-from gateway.exchange import Admitted, Api, Principal, Received
-from gateway.ports import ModelCatalogue, PolicyStore, UseLimits
+from gateway.dp.admission import private_max_tokens
+from gateway.dp.charge import PrivacyCharge
+from gateway.dp.ledger import BudgetAccount, PrivacyLedger
+from gateway.dp.loss import worst_case
+from gateway.errors import BadRequest, PolicyRefusal
+from gateway.exchange import Admitted, Api, Principal, PrivateAdmission, Received
+from gateway.ports import ModelCatalogue, PolicyStore, PrivateServer, UseLimits
+from policies.dp import StructuredRule
 
 POLICY_PATHS: dict[Api, str] = {
     "chat.completions": "/v1/chat/completions",
@@ -32,8 +40,6 @@ async def admit(received: Received, policies: PolicyStore, catalogue: ModelCatal
     if not _may_use(received.principal, served.name):
         raise PolicyRefusal("This key may not use this model.", param="model")
     policy, version = await policies.resolve(received.principal, served.name, POLICY_PATHS[received.api])
-    if policy.dp is not None:
-        raise Unavailable("The policy asks for differential privacy, which this gateway can't give on this path; nothing was sent.")
     return Admitted(received=received, policy=policy, policy_version=version, served=served)
 
 
@@ -41,6 +47,28 @@ async def take_limits(admitted: Admitted, limits: UseLimits[Any]) -> Any:
     """What the request takes of its limits, to be settled once. Raises RateLimited or StoreUnavailable."""
     received = admitted.received
     return await limits.take(received.principal, admitted.policy, tokens=estimated_tokens(received), stream=received.stream)
+
+
+async def reserve_privacy(admitted: Admitted, ledger: PrivacyLedger, server: PrivateServer) -> tuple[Admitted, PrivacyCharge | None]:
+    """Reserve the worst case of a private answer, before anything of the request is read further; nothing where the policy asks for none.
+
+    Raises BadRequest where the mechanism can't serve the request, PolicyRefusal, BudgetExceeded, StoreUnavailable, and
+    UpstreamFailed where the model server does not prove that it draws privately.
+    """
+    rule = admitted.policy.dp
+    if rule is None:
+        return admitted, None
+    received, principal = admitted.received, admitted.received.principal
+    max_tokens = private_max_tokens(rule, received.api, received.body)
+    if admitted.served.target != "vllm":
+        raise PolicyRefusal("This policy's differential privacy is not available for this model.", param="model")
+    vocabulary = None
+    if not isinstance(rule.mechanism, StructuredRule):
+        vocabulary = await server.proven_vocabulary(admitted.served.upstream_name)
+    admission = PrivateAdmission(secrets.token_hex(16), max_tokens, vocabulary)
+    account = BudgetAccount(principal.tenant, principal.key_id, admitted.policy.id)
+    balance = await ledger.reserve(account, rule.budget, admission.reservation_id, worst_case(rule, max_tokens))
+    return replace(admitted, private=admission), PrivacyCharge(rule, account, admission, ledger, balance)
 
 
 def estimated_tokens(received: Received) -> int:

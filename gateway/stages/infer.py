@@ -8,18 +8,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from gateway.errors import Unavailable, UpstreamFailed
+from gateway.errors import LlmosError, Unavailable, UpstreamFailed
 from gateway.exchange import Answered, Json, Routed, Target
-from gateway.ports import Backend
+from gateway.ports import Backend, PrivateServer
+from policies.dp import EnsembleRule, TokenRule
 
 
-async def infer(routed: Routed, backends: Mapping[Target, Backend], note: Callable[[Json], None]) -> Answered:
+async def infer(
+    routed: Routed, backends: Mapping[Target, Backend], note: Callable[[Json], None], private_server: PrivateServer
+) -> Answered:
     """`note` sees each body or event as it arrived, for its token counts.
 
-    Raises UpstreamFailed, UpstreamTimeout, Unavailable, or the backend's refusal as BadRequest."""
+    Raises UpstreamFailed, UpstreamTimeout, Unavailable, or the backend's refusal as BadRequest.
+    """
     backend = backends.get(routed.target)
     if backend is None:
         raise Unavailable(f"The policy sends this request to `{routed.target}`, which is not configured here.")
+    rule = routed.scrubbed.admitted.policy.dp
+    if rule is not None and not isinstance(rule.mechanism, TokenRule):
+        return await _released_at_once(routed, backend, note, private_server)
     if not routed.scrubbed.admitted.received.stream:
         body = await backend.complete(routed)
         note(body)
@@ -30,6 +37,20 @@ async def infer(routed: Routed, backends: Mapping[Target, Backend], note: Callab
     except StopAsyncIteration:
         raise UpstreamFailed("The model server's stream ended before it began.") from None
     return Answered(routed=routed, body=None, events=_after(first, events, note))
+
+
+async def _released_at_once(routed: Routed, backend: Backend, note: Callable[[Json], None], private_server: PrivateServer) -> Answered:
+    """Mechanisms that release a whole answer. For a structured one a failing model server is no error here: `noise` draws defaults."""
+    rule = routed.scrubbed.admitted.policy.dp
+    if rule is not None and isinstance(rule.mechanism, EnsembleRule):
+        body = await private_server.pooled(routed)
+    else:
+        try:
+            body = await backend.complete(routed)
+        except LlmosError:
+            return Answered(routed=routed, body=None, events=None)
+    note(body)
+    return Answered(routed=routed, body=body, events=None)
 
 
 async def _after(first: Json, rest: AsyncIterator[Json], note: Callable[[Json], None]) -> AsyncIterator[Json]:

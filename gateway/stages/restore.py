@@ -1,7 +1,8 @@
 """Stage 7: the caller's own values come back into the answer, and what else is personal in it is masked.
 
 Known fields only (`gateway.fields.answers`). Restoring and masking are the work of `gateway.pii.answer_filter`; this stage knows which
-texts there are. It restores nothing that did not stand in this very request.
+texts there are. It restores nothing that did not stand in this very request, and under differential privacy nothing at all: there
+neither the request nor its stand-ins are looked at, unless the policy gives up the claim (`dp.restore`).
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ async def restore(answered: Answered, detector: Detector) -> tuple[Released, Fil
     scrubbed = answered.routed.scrubbed
     admitted = scrubbed.admitted
     received, model = admitted.received, admitted.served.name
-    filters = Filters(AnswerRules(admitted.policy, scrubbed.issued, scrubbed.caller_texts, detector=detector))
+    private = admitted.policy.dp is not None and not admitted.policy.dp.restore
+    filters = Filters(AnswerRules(admitted.policy, scrubbed.issued, scrubbed.caller_texts, detector=detector, private_output=private))
     if answered.events is not None:
         stream: ChoiceStream | ResponseStream
         if received.api == "responses":

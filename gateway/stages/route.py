@@ -10,13 +10,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+from gateway.dp.upstream import private_body
 from gateway.errors import PolicyRefusal
 from gateway.exchange import Json, Routed, Scrubbed, Target
+from policies.dp import TokenRule
 from policies.schema import Routing
 
 
 def route(scrubbed: Scrubbed, salt_key: bytes | None) -> Routed:
-    """`salt_key` is the key of the tenants' cache salts; None sends none. Raises PolicyRefusal where a rule says `refuse`."""
+    """A private answer's parameters come from the policy alone. `salt_key` is the key of the tenants' cache salts; None sends none.
+
+    Raises PolicyRefusal where a rule says `refuse`.
+    """
     admitted = scrubbed.admitted
     served = admitted.served
     entities = {entity for entity, _ in scrubbed.counts}
@@ -24,6 +29,9 @@ def route(scrubbed: Scrubbed, salt_key: bytes | None) -> Routed:
     if decided == "refuse":
         raise PolicyRefusal("The policy refuses this request by one of its routing rules.", param="model")
     target: Target = "mpc" if "mpc" in (decided, served.target) else "vllm"
+    private, rule = admitted.private, admitted.policy.dp
+    if private is not None and rule is not None:
+        return Routed(scrubbed=scrubbed, target=_private_target(target), model=served.upstream_name, body=_private_body(scrubbed, salt_key))
     body: Json = {**scrubbed.body, "model": served.upstream_name}
     if admitted.received.api == "responses":
         body["store"] = False
@@ -32,6 +40,33 @@ def route(scrubbed: Scrubbed, salt_key: bytes | None) -> Routed:
     if salt_key is not None and target == "vllm" and served.takes_cache_salt and admitted.received.api != "embeddings":
         body["cache_salt"] = cache_salt(salt_key, admitted.received.principal.tenant)
     return Routed(scrubbed=scrubbed, target=target, model=served.upstream_name, body=body)
+
+
+def _private_target(target: Target) -> Target:
+    if target != "vllm":
+        raise PolicyRefusal("This policy's differential privacy is not available on the secret-shared path.", param="model")
+    return target
+
+
+def _private_body(scrubbed: Scrubbed, salt_key: bytes | None) -> Json:
+    """Built from the policy and the scrubbed messages alone: no parameter of the client's goes upstream."""
+    admitted = scrubbed.admitted
+    private, rule, served = admitted.private, admitted.policy.dp, admitted.served
+    assert private is not None
+    assert rule is not None
+    streams = admitted.received.stream and isinstance(rule.mechanism, TokenRule)
+    body = private_body(
+        rule,
+        scrubbed.body,
+        scrubbed.private_records,
+        max_tokens=private.max_tokens,
+        vocabulary=private.vocabulary,
+        stream=streams,
+    )
+    body["model"] = served.upstream_name
+    if salt_key is not None and served.takes_cache_salt:
+        body["cache_salt"] = cache_salt(salt_key, admitted.received.principal.tenant)
+    return body
 
 
 def cache_salt(key: bytes, tenant: str) -> str:

@@ -7,10 +7,12 @@ other than JSON's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.dp.admission import take_records
+from gateway.dp.records import without_personal_data
 from gateway.errors import DetectorFailed, UnsupportedContent
 from gateway.exchange import Admitted, ConversationScope, Scrubbed
 from gateway.fields.read import read_request
@@ -29,9 +31,10 @@ class Bounds:
 async def scrub(admitted: Admitted, detector: Detector, pseudonyms: Pseudonyms, conversation_key: bytes, bounds: Bounds) -> Scrubbed:
     """Raises BadRequest and its kin for fields, DetectorFailed, StoreUnavailable, and PolicyRefusal for a blocked entity."""
     received, policy = admitted.received, admitted.policy
+    rest, records = take_records(policy.dp, received.body)
     body, leaves = read_request(
         received.api,
-        received.body,
+        rest,
         max_depth=bounds.max_depth,
         max_items=bounds.max_items,
         allowed_fields=frozenset(policy.allowed_fields),
@@ -50,8 +53,25 @@ async def scrub(admitted: Admitted, detector: Detector, pseudonyms: Pseudonyms, 
             param="logprobs",
         )
     return Scrubbed(
-        admitted=admitted, scope=scope, body=body, caller_texts=tuple(leaves.texts), issued=replaced.issued, counts=replaced.counts
+        admitted=admitted,
+        scope=scope,
+        body=body,
+        caller_texts=tuple(leaves.texts),
+        issued=replaced.issued,
+        counts=replaced.counts,
+        private_records=await _scrubbed_records(records, admitted, detector),
     )
+
+
+async def _scrubbed_records(records: Sequence[str], admitted: Admitted, detector: Detector) -> tuple[str, ...]:
+    """Each record by itself: detection and replacement of one never look at another."""
+    found = []
+    for record in records:
+        spans = await detector.detect([record], admitted.policy)
+        if len(spans) != 1:
+            raise DetectorFailed("Detection did not answer for every private record; nothing was sent to the model.")
+        found.append(without_personal_data(record, spans[0], admitted.policy))
+    return tuple(found)
 
 
 def wants_logprobs(body: Mapping[str, Any]) -> bool:

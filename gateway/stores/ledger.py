@@ -1,6 +1,6 @@
 """The privacy ledger on the Redis protocol: a reservation and its settlement are each one atomic script.
 
-Implements `gateway.ports.PrivacyLedger`. Concurrent requests on many replicas can't overspend, because the sum, the comparison and
+Implements `gateway.dp.ledger.PrivacyLedger`. Concurrent requests on many replicas can't overspend, because the sum, the comparison and
 the booking happen in one script (`ledger.lua`). A crash after the reservation leaves it spent. The clock is the store's own, one for
 all replicas, unless another is injected; a clock that goes back does not reopen a window.
 
@@ -19,9 +19,9 @@ from urllib.parse import quote, unquote
 from redis.asyncio import Redis
 
 from gateway.dp.accountant import Coordinate, amounts, claimed_epsilon, coordinates
+from gateway.dp.ledger import Balance, BudgetAccount, BudgetDay
 from gateway.dp.loss import Loss
 from gateway.errors import BudgetExceeded, PolicyRefusal
-from gateway.ports import Balance, BudgetAccount, BudgetDay
 from gateway.stores.failures import reaching
 from policies.dp import Budget
 

@@ -7,6 +7,8 @@ retention after its last use. It does NOT see plaintext: see gateway.pii.vault f
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -88,6 +90,31 @@ class RedisVaultStore:
             await self._client.delete(self._prefix + conversation)
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
+
+    async def delete_all(self, beginning: str) -> int:
+        deleted = 0
+        try:
+            async for name in self._client.scan_iter(match=f"{self._prefix}{beginning}*", count=1000):
+                deleted += await self._client.delete(name)
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        return deleted
+
+    async def compact(self, timeout_s: float = 60.0) -> bool:
+        """Rewrite the append-only file, so that deleted entries leave the disk. False where the server has none or did not finish."""
+        try:
+            if (await self._client.info("persistence")).get("aof_enabled") != 1:
+                return False
+            await self._client.bgrewriteaof()
+            deadline = time.monotonic() + timeout_s
+            while time.monotonic() < deadline:
+                await asyncio.sleep(0.05)
+                state = await self._client.info("persistence")
+                if not state["aof_rewrite_in_progress"] and not state["aof_rewrite_scheduled"]:
+                    return bool(state["aof_last_bgrewrite_status"] == "ok")
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+        return False
 
     async def _run(self, script: Any, conversation: str, arguments: Sequence[bytes | int]) -> Any:
         try:

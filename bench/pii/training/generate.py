@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import re
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +25,6 @@ LABELS = {
     "job": "OTHER", "nationality": "OTHER", "title": "OTHER", "code": "OTHER", "amount": "OTHER",
     "phone": "NUMBER", "card": "NUMBER", "iban": "NUMBER", "ssn": "NUMBER", "email": "NUMBER", "ip": "NUMBER", "url": "NUMBER",
 }  # fmt: skip
-_AUTHOR = re.compile(r"(?i)@|copyright|author|written by|contributed|thanks|licen[cs]|(?:19|20)\d\d|\bby [A-Z]|[A-Z]\.? [A-Z][a-z]+")
 _SLOT = re.compile(r"\{([a-z_]+)\}")
 Labelled = tuple[str, list[tuple[int, int, str]]]
 
@@ -56,31 +54,18 @@ def fill(template: str, values: Values) -> Labelled:
     # "12 Main Street" given as a number and a street beside it is one address.
     merged: list[tuple[int, int, str]] = []
     for span in spans:
-        if merged and merged[-1][2] == span[2] and span[2] in ("STREET_ADDRESS", "PERSON") and span[0] - merged[-1][1] <= 2 and text[merged[-1][1] : span[0]].strip(" ,\n") == "":
+        if (
+            merged
+            and merged[-1][2] == span[2]
+            and span[2] in ("STREET_ADDRESS", "PERSON")
+            and span[0] - merged[-1][1] <= 2
+            and text[merged[-1][1] : span[0]].strip(" ,\n") == ""
+        ):
             if span[2] == "STREET_ADDRESS" or text[merged[-1][1] : span[0]] == " ":
                 merged[-1] = (merged[-1][0], span[1], span[2])
                 continue
         merged.append(span)
     return text, merged
-
-
-def plain_passages(count: int, seed: int) -> list[str]:
-    """Passages of the standard library's source: code and technical prose, in which this model should find nothing.
-
-    Lines with an e-mail address, a copyright or a word that introduces an author are left out, so nobody is named.
-    """
-    chooser = random.Random(seed)
-    paths = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
-    passages: list[str] = []
-    while len(passages) < count:
-        lines = chooser.choice(paths).read_text("utf-8", "replace").splitlines()
-        if len(lines) < 40:
-            continue
-        start = chooser.randrange(len(lines) - 8)
-        passage = "\n".join(lines[start : start + chooser.randint(1, 6)]).strip()
-        if 30 < len(passage) < 400 and not _AUTHOR.search(passage):
-            passages.append(passage)
-    return passages
 
 
 def sentences(count: int, seed: int, held_out: bool = False) -> Iterator[Labelled]:

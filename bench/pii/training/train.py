@@ -22,14 +22,16 @@ import spacy  # noqa: E402
 from spacy.training import Example  # noqa: E402
 from spacy.util import compounding, minibatch  # noqa: E402
 
-from bench.pii.training.generate import LABELS, Labelled, plain_passages, sentences  # noqa: E402
+from bench.pii.training.generate import LABELS, Labelled, sentences  # noqa: E402
 
 
 def examples(nlp: spacy.language.Language, data: list[Labelled]) -> list[Example]:
     made = []
     for text, spans in data:
         doc = nlp.make_doc(text)
-        entities = [span for span in (doc.char_span(start, end, label, alignment_mode="expand") for start, end, label in spans) if span is not None]
+        entities = [
+            span for span in (doc.char_span(start, end, label, alignment_mode="expand") for start, end, label in spans) if span is not None
+        ]
         gold = nlp.make_doc(text)
         gold.ents = [spacy.tokens.Span(gold, span.start, span.end, span.label_) for span in spacy.util.filter_spans(entities)]
         made.append(Example(nlp.make_doc(text), gold))
@@ -51,8 +53,7 @@ def main() -> None:
     ner = nlp.add_pipe("ner", config={"model": base.get_pipe_config("ner")["model"], "update_with_oracle_cut_size": 100})
     for label in sorted(set(LABELS.values())):
         ner.add_label(label)
-    passages: list[Labelled] = [(passage, []) for passage in plain_passages(arguments.sentences // 8, seed=13)]
-    training = examples(nlp, [*sentences(arguments.sentences, seed=11), *passages])
+    training = examples(nlp, list(sentences(arguments.sentences, seed=11)))
     tuning = examples(nlp, list(sentences(600, seed=12, held_out=True)))
     nlp.initialize(lambda: training[:200])
     ner.model.get_ref("tok2vec").from_bytes(base.get_pipe("ner").model.get_ref("tok2vec").to_bytes())
@@ -69,7 +70,10 @@ def main() -> None:
         with nlp.use_params(optimizer.averages):
             scores = nlp.evaluate(tuning)
             per_type = {label: round(values["r"], 3) for label, values in sorted(scores["ents_per_type"].items())}
-            print(f"epoch {epoch} {time.monotonic() - started:.0f} s loss {losses['ner']:.0f} held-out F {scores['ents_f']:.3f} recall {per_type}", flush=True)
+            print(
+                f"epoch {epoch} {time.monotonic() - started:.0f} s loss {losses['ner']:.0f} held-out F {scores['ents_f']:.3f} recall {per_type}",
+                flush=True,
+            )
             if scores["ents_f"] > best:
                 best = scores["ents_f"]
                 arguments.output.mkdir(parents=True, exist_ok=True)

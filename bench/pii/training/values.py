@@ -15,21 +15,21 @@ LOCALES = (
     "en_US", "en_GB", "en_US", "en_GB", "en_IN", "en_AU", "en_CA", "en_IE", "de_DE", "de_AT", "de_CH", "fr_FR", "fr_CA", "es_ES", "es_MX", "it_IT", "nl_NL", "nl_BE",
     "pt_BR", "pt_PT", "sv_SE", "no_NO", "da_DK", "fi_FI", "pl_PL", "cs_CZ", "hu_HU", "ro_RO", "hr_HR", "tr_TR", "id_ID", "sl_SI", "sk_SK",
 )  # fmt: skip
-_PINYIN_LAST = "Wang Li Zhang Liu Chen Yang Huang Zhao Wu Zhou Xu Sun Ma Zhu Hu Guo He Lin Gao Luo Zheng Liang Xie Song Tang Deng Feng Cao Peng Xiao Tian Dong Pan Yuan Cai Jiang Yu Du Ye Cheng Wei Su Lu Ding Ren Yao Shen Jin Tan Fan".split()
-_PINYIN_FIRST = "Wei Fang Na Xiuying Min Jing Lei Qiang Yang Yan Jie Juan Tao Ming Chao Xia Ping Gang Hui Lan Yuxuan Zihan Haoran Ziyi Mengyao Jiaqi Xinyi Chenxi Yichen Junjie Bo Kai Ting Xin Hao Rui Yifan Xiaoming Xiaoling Jun".split()
-_ARABIC_FIRST = "Mohammed Ahmed Omar Ali Hassan Fatima Aisha Khadija Yusuf Ibrahim Khalid Layla Mariam Zainab Tariq Samir Nadia Amina Salma Rania Karim Bilal Hamza Noor Faisal".split()
-_ARABIC_LAST = "Al-Farsi Hussein Rahman Al-Sayed Haddad Mansour Abbas Nasser Khoury Aziz Saleh Farouk Hamdan Qureshi Siddiqui Malik Shah Al-Masri bin Rashid El-Amin Darwish Najjar Sultan Ansari".split()
-_AFRICAN_FIRST = "Chinedu Ngozi Adaeze Kwame Kofi Ama Abena Thabo Nomsa Sipho Zanele Tunde Folake Ayodele Wanjiru Kamau Otieno Achieng Amara Oluwaseun Temitope Chiamaka Lerato Mpho Tendai".split()
-_AFRICAN_LAST = "Okafor Adeyemi Nkosi Mensah Owusu Dlamini Mwangi Odhiambo Kariuki Eze Balogun Abiola Moyo Ndlovu Okonkwo Achebe Asante Boateng Diallo Traore Keita Banda Phiri Chukwu".split()
-_JAPAN_KOREA = "Haruto Tanaka|Yuki Sato|Sakura Suzuki|Kenji Watanabe|Aiko Yamamoto|Hiroshi Nakamura|Ren Kobayashi|Mei Ito|Min-jun Kim|Seo-yeon Park|Ji-hoon Lee|Hye-jin Choi|Soo-min Jung|Dong-hyun Kang|Nguyen Van Anh|Tran Thi Mai|Le Minh Duc|Pham Quoc Bao|Somchai Srisuk|Anong Chaiyasit|Priya Raghunathan|Arjun Venkataraman|Siti Nurhaliza|Budi Santoso".split("|")
-_KNOWN_ORGS = "Google|Microsoft|Apple|Amazon|IBM|Intel|Nvidia|Oracle|Cisco|Siemens|Bosch|BMW|Volkswagen|Toyota|Honda|Samsung|LG|Sony|Nokia|Ericsson|Philips|Shell|BP|ExxonMobil|Chevron|Walmart|Target|Costco|Tesco|Carrefour|IKEA|Nestlé|Unilever|Pfizer|Novartis|Roche|Merck|Bayer|AstraZeneca|HSBC|Barclays|Citibank|JPMorgan Chase|Goldman Sachs|Morgan Stanley|Deutsche Bank|UBS|Credit Suisse|Santander|BNP Paribas|Wells Fargo|Bank of America|Visa|Mastercard|PayPal|Stripe|Uber|Lyft|Airbnb|Netflix|Spotify|Twitter|Facebook|LinkedIn|Dropbox|Salesforce|SAP|Accenture|Deloitte|KPMG|PwC|McKinsey|Boeing|Airbus|Lufthansa|Delta Air Lines|United Airlines|FedEx|UPS|DHL|Verizon|AT&T|Vodafone|Comcast|Harvard University|Stanford|MIT|Oxford University|NASA|FBI|CIA|WHO|UNICEF|Red Cross|Greenpeace|BBC|CNN|Reuters|The New York Times|The Guardian|Mayo Clinic|Kaiser Permanente|Aetna|Blue Cross|Starbucks|McDonald's|Nike|Adidas|Zara|H&M|Coca-Cola|PepsiCo|Tesla|Ford|General Motors|General Electric|Hewlett-Packard|Dell|Lenovo|Huawei|Tencent|Alibaba|Baidu|Infosys|Tata|Reliance|Procter & Gamble|Johnson & Johnson|L'Oréal|LVMH|Ferrari|Fiat|Renault|Peugeot|Michelin|Real Madrid|Manchester United|Chicago Bulls|Republican Party|Labour Party|European Union|United Nations|World Bank".split("|")
-_ORG_KINDS = "Hospital|General Hospital|Medical Center|Clinic|University|College|High School|Elementary School|Bank|Credit Union|Insurance|Law Firm|Foundation|Institute|Museum|Church|Airlines|Hotel|Restaurant|Bakery|Pharmacy|Theatre|Library|Police Department|City Council|Chamber of Commerce|Association|Consulting|Logistics|Records|Studios|Motors|Foods|Pictures|Orchestra|Football Club".split("|")
-_ORG_ENDS = "Inc|Inc.|LLC|Ltd|Ltd.|Corp|Corp.|Corporation|Company|Group|Holdings|Partners|& Co|& Sons|and Sons|GmbH|AG|S.A.|SpA|B.V.|AB|Oy|Technologies|Systems|Solutions|Labs|Industries|International|Enterprises|Media|Energy|Capital|Ventures|Software|Networks".split("|")
-_STREET_KINDS = "Street|St|St.|Avenue|Ave|Ave.|Road|Rd|Rd.|Boulevard|Blvd|Drive|Dr|Dr.|Lane|Ln|Court|Ct|Place|Pl|Square|Terrace|Way|Circle|Crescent|Highway|Parkway|Trail|Close|Grove|Gardens|Mews|Hill|Row|Park|View".split("|")
-_COUNTRIES = "United States|USA|US|U.S.A.|United Kingdom|UK|England|Scotland|Wales|Ireland|Germany|France|Spain|Italy|Netherlands|The Netherlands|Belgium|Switzerland|Austria|Sweden|Norway|Denmark|Finland|Iceland|Poland|Czech Republic|Hungary|Romania|Croatia|Slovenia|Slovakia|Greece|Turkey|Portugal|Brazil|Mexico|Argentina|Chile|Peru|Colombia|Uruguay|Canada|Australia|New Zealand|South Africa|Nigeria|Kenya|Ghana|Egypt|Morocco|Tunisia|Israel|Jordan|Lebanon|Saudi Arabia|United Arab Emirates|India|Pakistan|Bangladesh|Sri Lanka|Nepal|China|Japan|South Korea|Vietnam|Thailand|Indonesia|Malaysia|Singapore|Philippines|Taiwan|Hong Kong|Russia|Ukraine|Estonia|Latvia|Lithuania|Serbia|Bulgaria|Cyprus|Malta|Luxembourg|Cuba|Jamaica|Ethiopia|Tanzania|Uganda|Zimbabwe|Greenland".split("|")
-_NATIONALITIES = "American|British|English|Scottish|Irish|German|French|Spanish|Italian|Dutch|Belgian|Swiss|Austrian|Swedish|Norwegian|Danish|Finnish|Polish|Czech|Hungarian|Romanian|Greek|Turkish|Portuguese|Brazilian|Mexican|Canadian|Australian|Indian|Pakistani|Chinese|Japanese|Korean|Vietnamese|Thai|Russian|Ukrainian|Nigerian|Kenyan|Egyptian|Moroccan|Israeli|Iranian|Muslim|Christian|Jewish|Hindu|Buddhist|Catholic".split("|")
-_MONTHS = "January February March April May June July August September October November December".split()
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_PINYIN_LAST = ["Wang", "Li", "Zhang", "Liu", "Chen", "Yang", "Huang", "Zhao", "Wu", "Zhou", "Xu", "Sun", "Ma", "Zhu", "Hu", "Guo", "He", "Lin", "Gao", "Luo", "Zheng", "Liang", "Xie", "Song", "Tang", "Deng", "Feng", "Cao", "Peng", "Xiao", "Tian", "Dong", "Pan", "Yuan", "Cai", "Jiang", "Yu", "Du", "Ye", "Cheng", "Wei", "Su", "Lu", "Ding", "Ren", "Yao", "Shen", "Jin", "Tan", "Fan"]
+_PINYIN_FIRST = ["Wei", "Fang", "Na", "Xiuying", "Min", "Jing", "Lei", "Qiang", "Yang", "Yan", "Jie", "Juan", "Tao", "Ming", "Chao", "Xia", "Ping", "Gang", "Hui", "Lan", "Yuxuan", "Zihan", "Haoran", "Ziyi", "Mengyao", "Jiaqi", "Xinyi", "Chenxi", "Yichen", "Junjie", "Bo", "Kai", "Ting", "Xin", "Hao", "Rui", "Yifan", "Xiaoming", "Xiaoling", "Jun"]
+_ARABIC_FIRST = ["Mohammed", "Ahmed", "Omar", "Ali", "Hassan", "Fatima", "Aisha", "Khadija", "Yusuf", "Ibrahim", "Khalid", "Layla", "Mariam", "Zainab", "Tariq", "Samir", "Nadia", "Amina", "Salma", "Rania", "Karim", "Bilal", "Hamza", "Noor", "Faisal"]
+_ARABIC_LAST = ["Al-Farsi", "Hussein", "Rahman", "Al-Sayed", "Haddad", "Mansour", "Abbas", "Nasser", "Khoury", "Aziz", "Saleh", "Farouk", "Hamdan", "Qureshi", "Siddiqui", "Malik", "Shah", "Al-Masri", "bin", "Rashid", "El-Amin", "Darwish", "Najjar", "Sultan", "Ansari"]
+_AFRICAN_FIRST = ["Chinedu", "Ngozi", "Adaeze", "Kwame", "Kofi", "Ama", "Abena", "Thabo", "Nomsa", "Sipho", "Zanele", "Tunde", "Folake", "Ayodele", "Wanjiru", "Kamau", "Otieno", "Achieng", "Amara", "Oluwaseun", "Temitope", "Chiamaka", "Lerato", "Mpho", "Tendai"]
+_AFRICAN_LAST = ["Okafor", "Adeyemi", "Nkosi", "Mensah", "Owusu", "Dlamini", "Mwangi", "Odhiambo", "Kariuki", "Eze", "Balogun", "Abiola", "Moyo", "Ndlovu", "Okonkwo", "Achebe", "Asante", "Boateng", "Diallo", "Traore", "Keita", "Banda", "Phiri", "Chukwu"]
+_JAPAN_KOREA = ["Haruto Tanaka", "Yuki Sato", "Sakura Suzuki", "Kenji Watanabe", "Aiko Yamamoto", "Hiroshi Nakamura", "Ren Kobayashi", "Mei Ito", "Min-jun Kim", "Seo-yeon Park", "Ji-hoon Lee", "Hye-jin Choi", "Soo-min Jung", "Dong-hyun Kang", "Nguyen Van Anh", "Tran Thi Mai", "Le Minh Duc", "Pham Quoc Bao", "Somchai Srisuk", "Anong Chaiyasit", "Priya Raghunathan", "Arjun Venkataraman", "Siti Nurhaliza", "Budi Santoso"]
+_KNOWN_ORGS = ["Google", "Microsoft", "Apple", "Amazon", "IBM", "Intel", "Nvidia", "Oracle", "Cisco", "Siemens", "Bosch", "BMW", "Volkswagen", "Toyota", "Honda", "Samsung", "LG", "Sony", "Nokia", "Ericsson", "Philips", "Shell", "BP", "ExxonMobil", "Chevron", "Walmart", "Target", "Costco", "Tesco", "Carrefour", "IKEA", "Nestlé", "Unilever", "Pfizer", "Novartis", "Roche", "Merck", "Bayer", "AstraZeneca", "HSBC", "Barclays", "Citibank", "JPMorgan Chase", "Goldman Sachs", "Morgan Stanley", "Deutsche Bank", "UBS", "Credit Suisse", "Santander", "BNP Paribas", "Wells Fargo", "Bank of America", "Visa", "Mastercard", "PayPal", "Stripe", "Uber", "Lyft", "Airbnb", "Netflix", "Spotify", "Twitter", "Facebook", "LinkedIn", "Dropbox", "Salesforce", "SAP", "Accenture", "Deloitte", "KPMG", "PwC", "McKinsey", "Boeing", "Airbus", "Lufthansa", "Delta Air Lines", "United Airlines", "FedEx", "UPS", "DHL", "Verizon", "AT&T", "Vodafone", "Comcast", "Harvard University", "Stanford", "MIT", "Oxford University", "NASA", "FBI", "CIA", "WHO", "UNICEF", "Red Cross", "Greenpeace", "BBC", "CNN", "Reuters", "The New York Times", "The Guardian", "Mayo Clinic", "Kaiser Permanente", "Aetna", "Blue Cross", "Starbucks", "McDonald's", "Nike", "Adidas", "Zara", "H&M", "Coca-Cola", "PepsiCo", "Tesla", "Ford", "General Motors", "General Electric", "Hewlett-Packard", "Dell", "Lenovo", "Huawei", "Tencent", "Alibaba", "Baidu", "Infosys", "Tata", "Reliance", "Procter & Gamble", "Johnson & Johnson", "L'Oréal", "LVMH", "Ferrari", "Fiat", "Renault", "Peugeot", "Michelin", "Real Madrid", "Manchester United", "Chicago Bulls", "Republican Party", "Labour Party", "European Union", "United Nations", "World Bank"]
+_ORG_KINDS = ["Hospital", "General Hospital", "Medical Center", "Clinic", "University", "College", "High School", "Elementary School", "Bank", "Credit Union", "Insurance", "Law Firm", "Foundation", "Institute", "Museum", "Church", "Airlines", "Hotel", "Restaurant", "Bakery", "Pharmacy", "Theatre", "Library", "Police Department", "City Council", "Chamber of Commerce", "Association", "Consulting", "Logistics", "Records", "Studios", "Motors", "Foods", "Pictures", "Orchestra", "Football Club"]
+_ORG_ENDS = ["Inc", "Inc.", "LLC", "Ltd", "Ltd.", "Corp", "Corp.", "Corporation", "Company", "Group", "Holdings", "Partners", "& Co", "& Sons", "and Sons", "GmbH", "AG", "S.A.", "SpA", "B.V.", "AB", "Oy", "Technologies", "Systems", "Solutions", "Labs", "Industries", "International", "Enterprises", "Media", "Energy", "Capital", "Ventures", "Software", "Networks"]
+_STREET_KINDS = ["Street", "St", "St.", "Avenue", "Ave", "Ave.", "Road", "Rd", "Rd.", "Boulevard", "Blvd", "Drive", "Dr", "Dr.", "Lane", "Ln", "Court", "Ct", "Place", "Pl", "Square", "Terrace", "Way", "Circle", "Crescent", "Highway", "Parkway", "Trail", "Close", "Grove", "Gardens", "Mews", "Hill", "Row", "Park", "View"]
+_COUNTRIES = ["United States", "USA", "US", "U.S.A.", "United Kingdom", "UK", "England", "Scotland", "Wales", "Ireland", "Germany", "France", "Spain", "Italy", "Netherlands", "The Netherlands", "Belgium", "Switzerland", "Austria", "Sweden", "Norway", "Denmark", "Finland", "Iceland", "Poland", "Czech Republic", "Hungary", "Romania", "Croatia", "Slovenia", "Slovakia", "Greece", "Turkey", "Portugal", "Brazil", "Mexico", "Argentina", "Chile", "Peru", "Colombia", "Uruguay", "Canada", "Australia", "New Zealand", "South Africa", "Nigeria", "Kenya", "Ghana", "Egypt", "Morocco", "Tunisia", "Israel", "Jordan", "Lebanon", "Saudi Arabia", "United Arab Emirates", "India", "Pakistan", "Bangladesh", "Sri Lanka", "Nepal", "China", "Japan", "South Korea", "Vietnam", "Thailand", "Indonesia", "Malaysia", "Singapore", "Philippines", "Taiwan", "Hong Kong", "Russia", "Ukraine", "Estonia", "Latvia", "Lithuania", "Serbia", "Bulgaria", "Cyprus", "Malta", "Luxembourg", "Cuba", "Jamaica", "Ethiopia", "Tanzania", "Uganda", "Zimbabwe", "Greenland"]
+_NATIONALITIES = ["American", "British", "English", "Scottish", "Irish", "German", "French", "Spanish", "Italian", "Dutch", "Belgian", "Swiss", "Austrian", "Swedish", "Norwegian", "Danish", "Finnish", "Polish", "Czech", "Hungarian", "Romanian", "Greek", "Turkish", "Portuguese", "Brazilian", "Mexican", "Canadian", "Australian", "Indian", "Pakistani", "Chinese", "Japanese", "Korean", "Vietnamese", "Thai", "Russian", "Ukrainian", "Nigerian", "Kenyan", "Egyptian", "Moroccan", "Israeli", "Iranian", "Muslim", "Christian", "Jewish", "Hindu", "Buddhist", "Catholic"]
+_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
 @lru_cache
@@ -81,7 +81,11 @@ class Values:
         if draw < 0.05:
             return self._pick(_JAPAN_KOREA)
         if draw < 0.10:
-            return f"{self._pick(_PINYIN_FIRST)} {self._pick(_PINYIN_LAST)}" if self.chance(0.5) else f"{self._pick(_PINYIN_LAST)} {self._pick(_PINYIN_FIRST)}"
+            return (
+                f"{self._pick(_PINYIN_FIRST)} {self._pick(_PINYIN_LAST)}"
+                if self.chance(0.5)
+                else f"{self._pick(_PINYIN_LAST)} {self._pick(_PINYIN_FIRST)}"
+            )
         if draw < 0.15:
             return f"{self._pick(_ARABIC_FIRST)} {self._pick(_ARABIC_LAST)}"
         if draw < 0.20:
@@ -137,13 +141,19 @@ class Values:
         return self._pick(_COUNTRIES) if self.chance(0.7) else _faker("en_US").country()
 
     def state(self) -> str:
-        return _faker(self._pick(["en_US", "en_US", "en_US", "en_AU", "de_DE", "en_IN"])).state() if self.chance(0.9) else self._pick(["Ontario", "Bavaria", "Queensland", "Kent", "Yorkshire", "Tuscany"])
+        return (
+            _faker(self._pick(["en_US", "en_US", "en_US", "en_AU", "de_DE", "en_IN"])).state()
+            if self.chance(0.9)
+            else self._pick(["Ontario", "Bavaria", "Queensland", "Kent", "Yorkshire", "Tuscany"])
+        )
 
     def state_abbr(self) -> str:
         return _faker("en_US").state_abbr()
 
     def zip(self) -> str:
-        local = _faker(self._pick(["en_US", "en_US", "en_US", "en_GB", "en_CA", "de_DE", "nl_NL", "sv_SE", "pl_PL", "pt_BR", "en_AU", "da_DK"]))
+        local = _faker(
+            self._pick(["en_US", "en_US", "en_US", "en_GB", "en_CA", "de_DE", "nl_NL", "sv_SE", "pl_PL", "pt_BR", "en_AU", "da_DK"])
+        )
         return local.postcode()
 
     # Addresses
@@ -155,18 +165,117 @@ class Values:
     def street(self) -> str:
         draw = self.random.random()
         if draw < 0.45:
-            name = self._pick([self.last(), self.first(), self.last(), f"{self.last()} {self.last()}", self._pick(["Main", "High", "Church", "Park", "Station", "Oak", "Maple", "Cedar", "Elm", "Lake", "Hill", "Mill", "King", "Queen", "Victoria", "Green", "Sunset", "Washington", "River", "Spring", "2nd", "5th", "42nd", "West", "North"])])
+            name = self._pick(
+                [
+                    self.last(),
+                    self.first(),
+                    self.last(),
+                    f"{self.last()} {self.last()}",
+                    self._pick(
+                        [
+                            "Main",
+                            "High",
+                            "Church",
+                            "Park",
+                            "Station",
+                            "Oak",
+                            "Maple",
+                            "Cedar",
+                            "Elm",
+                            "Lake",
+                            "Hill",
+                            "Mill",
+                            "King",
+                            "Queen",
+                            "Victoria",
+                            "Green",
+                            "Sunset",
+                            "Washington",
+                            "River",
+                            "Spring",
+                            "2nd",
+                            "5th",
+                            "42nd",
+                            "West",
+                            "North",
+                        ]
+                    ),
+                ]
+            )
             direction = self._pick(["N", "S", "E.", "West", "North", "SW", "NE"]) + " " if self.chance(0.12) else ""
             return f"{direction}{name} {self._pick(_STREET_KINDS)}"
         if draw < 0.52:
-            return self._pick(["Broadway", "The Mall", "The Avenue", f"{self.last()} Rd", f"Highway {self.random.randint(1, 99)}", f"Rua {self.last()}", f"ul. {self.last()}", f"Calle {self.last()}", f"Via {self.last()}", f"rue de {self.city()}", f"Avenida {self.last()}", f"Rue {self.last()}", f"Piazza {self.last()}"])
+            return self._pick(
+                [
+                    "Broadway",
+                    "The Mall",
+                    "The Avenue",
+                    f"{self.last()} Rd",
+                    f"Highway {self.random.randint(1, 99)}",
+                    f"Rua {self.last()}",
+                    f"ul. {self.last()}",
+                    f"Calle {self.last()}",
+                    f"Via {self.last()}",
+                    f"rue de {self.city()}",
+                    f"Avenida {self.last()}",
+                    f"Rue {self.last()}",
+                    f"Piazza {self.last()}",
+                ]
+            )
         if draw < 0.62:
-            return self.last() + self._pick(["straße", "strasse", "weg", "gasse", "allee", "platz", "straat", "laan", "gatan", "vägen", "vej", "gade", "gata", "veien", "katu", "tie", "utca", "str.", " utca", " út", " u.", "kade", "plein", "gränd", "stigen", "bakken", "vænget"])
+            return self.last() + self._pick(
+                [
+                    "straße",
+                    "strasse",
+                    "weg",
+                    "gasse",
+                    "allee",
+                    "platz",
+                    "straat",
+                    "laan",
+                    "gatan",
+                    "vägen",
+                    "vej",
+                    "gade",
+                    "gata",
+                    "veien",
+                    "katu",
+                    "tie",
+                    "utca",
+                    "str.",
+                    " utca",
+                    " út",
+                    " u.",
+                    "kade",
+                    "plein",
+                    "gränd",
+                    "stigen",
+                    "bakken",
+                    "vænget",
+                ]
+            )
         return self._local().street_name()
 
     def unit(self) -> str:
         number = self.random.randint(1, 980)
-        return self._pick([f"Apt. {number}", f"Apt {number}", f"Suite {number}", f"Unit {number}", f"#{number}", f"Flat {number % 40 + 1}", f"Floor {number % 30 + 1}", f"Room {number}", f"Apartment {number}", f"Ste {number}", f"PO Box {number}", f"{number % 9 + 1}{self._pick(['st', 'nd', 'rd', 'th'])} floor", f"Building {number % 9}", f"Studio {number % 99}"])
+        return self._pick(
+            [
+                f"Apt. {number}",
+                f"Apt {number}",
+                f"Suite {number}",
+                f"Unit {number}",
+                f"#{number}",
+                f"Flat {number % 40 + 1}",
+                f"Floor {number % 30 + 1}",
+                f"Room {number}",
+                f"Apartment {number}",
+                f"Ste {number}",
+                f"PO Box {number}",
+                f"{number % 9 + 1}{self._pick(['st', 'nd', 'rd', 'th'])} floor",
+                f"Building {number % 9}",
+                f"Studio {number % 99}",
+            ]
+        )
 
     def street_line(self) -> str:
         return f"{self.number()} {self.street()}" if self.chance(0.72) else f"{self.street()}{self._pick([' ', ' ', ', '])}{self.number()}"
@@ -223,7 +332,11 @@ class Values:
         return self._pick([f"{hour}:{minute:02} pm", f"{hour}am", f"{hour} p.m.", f"{hour + 8:02}:{minute:02}", f"{hour}:{minute:02}AM"])
 
     def age(self) -> str:
-        return str(self.random.randint(1, 99)) if self.chance(0.9) else self._pick("three seven twelve nineteen twenty-one thirty forty-five sixty seventy-two eighty-eight".split())
+        return (
+            str(self.random.randint(1, 99))
+            if self.chance(0.9)
+            else self._pick(["three", "seven", "twelve", "nineteen", "twenty-one", "thirty", "forty-five", "sixty", "seventy-two", "eighty-eight"])
+        )
 
     # Numbers, which patterns find; the model only learns that they are not names
 
@@ -252,7 +365,15 @@ class Values:
         return "".join(self.random.choice("ABCDEFGHKLMNPRSTUVWXYZ0123456789") for _ in range(self.random.randint(6, 11)))
 
     def amount(self) -> str:
-        return self._pick([f"${self.random.randint(2, 90000):,}", f"€{self.random.randint(5, 900)}.50", f"{self.random.randint(2, 900)} dollars", f"{self.random.randint(2, 99)}%", f"{self.random.randint(2, 5000)}"])
+        return self._pick(
+            [
+                f"${self.random.randint(2, 90000):,}",
+                f"€{self.random.randint(5, 900)}.50",
+                f"{self.random.randint(2, 900)} dollars",
+                f"{self.random.randint(2, 99)}%",
+                f"{self.random.randint(2, 5000)}",
+            ]
+        )
 
     def slot(self, name: str) -> str:
         draw: Callable[[], str] = getattr(self, name)

@@ -43,6 +43,9 @@ REGIONS = (
 )
 _CANDIDATE = r"(?:\+|\b00|\()?(?:\(?\+?\d{1,4}\)?[ ./-]{0,2}){1,7}\d{2,5}(?:[ ,;]{0,2}(?i:x|ext\.?|extension|分机|转) ?\d{1,6})?\b"
 _DATE_LIKE = compile_pattern(r"^(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2}))(?:[ T]\d.*)?$")
+_NO_PHONE = compile_pattern(r"(?i)(?:isbn|issn|version|v|ean|upc|rfc|sku|§|pages?|pp\.?)[ :#-]*(?:1[03])?[ :]*$")
+_YEARS = compile_pattern(r"^(?:1[89]|20)\d{2}\s?[-/.]\s?(?:1[89]|20)\d{2}$")
+_LOCAL = compile_pattern(r"^[2-9]\d{2}-\d{4}$")
 _DECIMAL = compile_pattern(r"^\d+\.\d+$")
 
 
@@ -87,8 +90,8 @@ class PhoneRecognizer(PatternRecognizer):
                     yield Finding(start, end, self.entity, score)
 
     def _score(self, reading: Reading, found: Found, value: str) -> float:
-        text = reading.text
-        if found.start and (text[found.start - 1].isalnum() and text[found.start - 1].isascii() or text[found.start - 1] in "_#$€£"):
+        text, start = reading.text, found.start
+        if found.start and ((text[found.start - 1].isalnum() and text[found.start - 1].isascii()) or text[found.start - 1] in "_#$€£"):
             return 0.0
         if found.end < len(text) and (
             text[found.end : found.end + 1] in "%_°" or (text[found.end] in ".:" and text[found.end + 1 : found.end + 2].isdigit())
@@ -97,7 +100,13 @@ class PhoneRecognizer(PatternRecognizer):
         main = _main_part(value)
         digits = "".join(filter(str.isdigit, main))
         plus = main.startswith("+") or main.startswith("(+") or (main.startswith("00") and len(digits) > 9)
-        if not 7 <= len(digits) <= 15 or len(set(digits)) == 1 or _DATE_LIKE.match(main.encode()) or _DECIMAL.match(main.encode()):
+        if (
+            not 7 <= len(digits) <= 15
+            or len(set(digits)) == 1
+            or _DATE_LIKE.match(main.encode())
+            or _DECIMAL.match(main.encode())
+            or _YEARS.match(main.encode())
+        ):
             return 0.0
         grouped = any(not character.isdigit() for character in main.strip("+"))
         near = self.near(reading, found)
@@ -106,11 +115,19 @@ class PhoneRecognizer(PatternRecognizer):
             return 0.95 if valid else 0.75 if len(digits) >= 8 else 0.0
         if near:
             return 0.85 if valid or possible else 0.5
-        if grouped and len(digits) >= 9 and _telephone_shape(main):
-            return 0.75 if valid else 0.5
-        if grouped and valid and len(digits) >= 9:
-            return 0.45
-        return 0.3 if valid and len(digits) in (10, 11) else 0.0
+        if grouped:
+            if not _telephone_shape(main) or reading.has(_NO_PHONE, start - 12, start):
+                return 0.0
+            if len(digits) >= 9:
+                return 0.75 if valid else 0.5
+            return 0.45 if valid or _LOCAL.match(main.encode()) else 0.0
+        trunk = main.startswith("0") and 9 <= len(digits) <= 11
+        return 0.45 if valid and trunk else 0.4 if len(digits) in (10, 11) and _valid_in_north_america(digits) else 0.0
+
+
+def _valid_in_north_america(digits: str) -> bool:
+    """Ten bare digits are a number to read out in North America; elsewhere they are more often something else."""
+    return phonenumbers.is_valid_number(phonenumbers.parse(digits, "US"))
 
 
 def _main_part(value: str) -> str:
@@ -123,6 +140,8 @@ def _main_part(value: str) -> str:
 
 def _telephone_shape(main: str) -> bool:
     """Groups as people write telephone numbers: two to six groups of 2 to 5 digits, one kind of separator besides brackets."""
-    separators = {character for character in main if character in "./-"}
+    separators = {character for character in main.replace("/", "", 1) if character in "./-"}
     groups = "".join(character if character.isdigit() else " " for character in main).split()
+    if "." in separators and " " in main.strip() and "(" not in main:
+        return False  # 19.99 239.88
     return len(separators) <= 1 and 2 <= len(groups) <= 6 and all(1 <= len(group) <= 8 for group in groups) and len(groups[-1]) >= 2

@@ -61,8 +61,7 @@ class SecretRecognizer(PatternRecognizer):
 
 
 _NO_PASSWORDS = frozenset(
-    "required reset incorrect wrong invalid expired protected none null true false string password optional changed not secret strong weak "
-    "correct hidden empty missing str undefined encrypted input text".split()
+    ["required", "reset", "incorrect", "wrong", "invalid", "expired", "protected", "none", "null", "true", "false", "string", "password", "optional", "changed", "not", "secret", "strong", "weak", "correct", "hidden", "empty", "missing", "str", "undefined", "encrypted", "input", "text"]
 )
 
 

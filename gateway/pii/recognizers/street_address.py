@@ -46,14 +46,17 @@ class StreetAddressRecognizer(PatternRecognizer):
         Pattern(rf"{_JOINED}\.? {_NUMBER}\b", 0.85),
         Pattern(rf"\b{_NUMBER},? (?i:bis |ter )?{_BEFORE} {_PARTICLE}{_WORD}(?: (?:{_PARTICLE})?{_WORD}){{0,3}}", 0.75),
         Pattern(rf"\b{_BEFORE} {_PARTICLE}{_WORD}(?: (?:{_PARTICLE})?{_WORD}){{0,3}},? (?:n[.º°o] ?)?{_NUMBER}\b", 0.75),
-        Pattern(rf"(?i)\b(?:p\.? ?o\.? ?box|post office box|psc|unit) \d{{2,6}}(?:,? box \d{{1,5}})?\b", 0.7),
+        Pattern(r"(?i)\b(?:p\.? ?o\.? ?box|post office box|psc|unit) \d{2,6}(?:,? box \d{1,5})?\b", 0.7),
     )  # fmt: skip
     context_words = ("address", "live", "lives", "living", "reside", "resides", "located", "ship", "deliver", "mail", "street")
 
     def find(self, reading: Reading) -> Iterator[Finding]:
         """Streets, each grown over the place, state, postcode and country that follow it."""
         for finding in super().find(reading):
-            yield Finding(finding.start, self._grow(reading, finding.end), finding.entity, finding.score)
+            end = self._grow(reading, finding.end)
+            if reading.text[end - 1] == "." and len(reading.text[finding.start : end].split()[-1]) > len("Blvd."):
+                end -= 1  # a sentence's full stop, not an abbreviation's
+            yield Finding(finding.start, end, finding.entity, finding.score)
 
     def _grow(self, reading: Reading, end: int) -> int:
         text = reading.text
@@ -63,7 +66,7 @@ class StreetAddressRecognizer(PatternRecognizer):
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name)
-        place = rf"[\p{{Lu}}][\p{{L}}.'-]+(?: [\p{{Lu}}][\p{{L}}.'-]+){{0,3}}"
+        place = r"[\p{Lu}][\p{L}.'-]+(?: [\p{Lu}][\p{L}.'-]+){0,3}"
         code = r"(?:[A-Z]{1,2}-)?(?:\d{4,6}(?:-\d{3,4})?|\d{3} \d{2}|[A-Z]{1,2}\d[A-Z0-9]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{4} ?[A-Z]{2})"
         self._place = compile_pattern(
             rf"(?:,? ?\n|, ?)(?:{_UNIT}(?:,? ?\n|, ?))?(?:{place}(?:, ?| )(?:{US_STATES})\b,? ?{code}?|{code} {place}|{place},? {code}|{place}, {place} {code})(?:(?:,? ?\n|, )(?:{place}))?"

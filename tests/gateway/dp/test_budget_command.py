@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 from typer.testing import CliRunner
 
 from gateway.commands.budget import app
+from gateway.dp.ledger import BudgetAccount
 from gateway.dp.loss import Loss
-from gateway.ports import BudgetAccount
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import ValkeyPolicies
 from policies.dp import Budget

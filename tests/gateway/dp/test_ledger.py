@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from gateway.dp.accountant import amounts
+from gateway.dp.ledger import BudgetAccount
 from gateway.dp.loss import Loss
 from gateway.errors import BudgetExceeded, PolicyRefusal, StoreUnavailable
-from gateway.ports import BudgetAccount
 from gateway.stores.ledger import RedisLedger
 from policies.dp import Budget, Window
 

@@ -17,9 +17,11 @@ from typing import Any
 import openai
 import pytest
 import uvicorn
+from redis.asyncio import Redis
 
 from gateway.backends.catalogue import Catalogue
 from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
+from gateway.backends.private_vllm import PrivateVllm
 from gateway.errors import DetectorFailed, PolicyRefusal, StoreUnavailable
 from gateway.exchange import IssuedValue, Principal, Span
 from gateway.http.limits import WireLimits
@@ -27,6 +29,7 @@ from gateway.http.routes import Opened, assemble
 from gateway.pipeline import Parts
 from gateway.ports import Replaced
 from gateway.stages.scrub import Bounds
+from gateway.stores.ledger import RedisLedger
 from policies.schema import Policy
 
 KEY = "sk-llmos-test-0000"
@@ -393,6 +396,7 @@ def gateway(upstream: Recorder, *, limits: WireLimits = LIMITS, idle_timeout_s: 
         embedding = server if embeddings else None
         parts = Parts(
             keys=Keys(), policies=policies, catalogue=Catalogue(server, embedding, ()), detector=planted, pseudonyms=planted,
+            private_server=PrivateVllm(server), ledger=RedisLedger(Redis(unix_socket_path="/nowhere")),  # no policy here asks for noise
             backends={"vllm": OpenAIBackend(server, embedding)}, limits=Unlimited(), audit=audit, meter=meter,
             bounds=Bounds(max_depth=32, max_items=1000), conversation_key=bytes(32), salt_key=bytes(range(32)),
         )  # fmt: skip

@@ -25,11 +25,15 @@ ISSUED = (
     IssuedValue("47", "45", "AGE", "surrogate"),
 )
 PIECES = st.sampled_from(
-    ["Astrid Talbot", "ASTRID  talbot", "Elias", "Varga", "<NRP_x3rr>", "NRP_x3rr", "\\<NRP\\_x3rr\\>", "4000 0000 9461 9642", "4000000094619642", "滕麒",
-     "elias.varga@example.org", "jane@foo.com", "078-05-1120", "47", "1470", " ", "  ", ", ", ".", "\n", "'s", "-----BEGIN PRIVATE KEY-----", "王",
+    ["Astrid Talbot", "ASTRID  talbot", "Elias", "Varga", "<NRP_x3rr>", "NRP_x3rr",
+     "\\<NRP\\_x3rr\\>", "4000 0000 9461 9642", "4000000094619642", "滕麒",
+     "elias.varga@example.org", "jane@foo.com", "078-05-1120",
+     "47", "1470", " ", "  ", ", ", ".", "\n", "'s", "-----BEGIN PRIVATE KEY-----", "王",
      "+1 415 867 5309", "Dear", "The", "word", "<", "\\", '"', "4", "🧑‍⚕️", "é", "\u0301", "x" * 30, "5105105105105100"]
 )  # fmt: skip
-TEXTS = st.lists(st.one_of(PIECES, st.just(" "), st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=4)), max_size=25).map("".join)
+TEXTS = st.lists(st.one_of(PIECES, st.just(" "), st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=4)), max_size=25).map(
+    "".join
+)
 
 
 class NamesOfThree:
@@ -91,7 +95,7 @@ def test_json_arguments_stay_json_and_nested_json_is_opened(strings, sizes, asci
     ("answer", "caller_sees"),
     [
         ("Dear Astrid Talbot,", 'Dear Sarah "S" Connor,'),
-        ("ASTRID TALBOT'S card", "Sarah \"S\" Connor'S card"),
+        ("ASTRID TALBOT'S card", 'Sarah "S" Connor\'S card'),
         ("card 4000000094619642", "card 4111 1111 1111 1111"),
         ("NRP_x3rr, \\<NRP\\_x3rr\\>, &lt;NRP_x3rr&gt;, <nrp_X3RR>", "Catholic, Catholic, Catholic, Catholic"),
         ("Dear Elias, thanks", "Dear John, thanks"),

@@ -32,6 +32,10 @@ async def replace(client: Redis, scope: ConversationScope, value: str, entity: s
     return made.texts[0][6:-1]
 
 
+def on_disk(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
+
+
 async def test_concurrent_clients_never_give_one_token_to_two_values(valkey_socket: Path, redis: Redis):
     scope = ConversationScope("t", "k", "c")
     clients = [Redis(unix_socket_path=str(valkey_socket)) for _ in range(8)]
@@ -105,7 +109,12 @@ async def test_rotation_rewraps_and_retiring_shreds(redis: Redis):
 
 
 async def test_no_canary_in_the_bytes_on_disk(tmp_path: Path):
-    canaries = {"PERSON": "Zebulon Quackenbush", "EMAIL_ADDRESS": "canary.7431@acme-corp.test", "US_SSN": "219-09-9999", "NRP": "Zoroastrian"}
+    canaries = {
+        "PERSON": "Zebulon Quackenbush",
+        "EMAIL_ADDRESS": "canary.7431@acme-corp.test",
+        "US_SSN": "219-09-9999",
+        "NRP": "Zoroastrian",
+    }
     conversation = "conversation-" + secrets.token_hex(4)
     server = ValkeyServer(data_dir=str(tmp_path), unix_socket_path=str(tmp_path / "s"), appendonly="yes", appendfsync="always")
     server.start()
@@ -114,7 +123,7 @@ async def test_no_canary_in_the_bytes_on_disk(tmp_path: Path):
             tokens = [await replace(client, ConversationScope("tenant-77", "key-88", conversation), v, e) for e, v in canaries.items()]
     finally:
         server.stop()
-    raw = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    raw = on_disk(tmp_path)
     assert b"llmos:vault:" in raw, "the append-only file was read"
     words = [w for text in [*canaries.values(), *tokens] for w in (text, *text.split())] + ["tenant-77", "key-88", conversation]
     for word in words:

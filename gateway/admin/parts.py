@@ -1,0 +1,50 @@
+"""What administration works with: the stores, and in a running gateway also detection and the health checks.
+
+One value, opened by `gateway.app` for the admin API and the console, and by `gateway.admin.opening` for the commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from gateway.access.oidc import OidcVerifier
+from gateway.audit.chain import AuditKeys
+from gateway.pii.pseudonyms import ConversationPseudonyms
+from gateway.pii.vault import Vault
+from gateway.ports import Detector
+from gateway.stores.aliases import ValkeyAliases
+from gateway.stores.audit import ValkeyAudit
+from gateway.stores.keys import ValkeyKeys
+from gateway.stores.ledger import RedisLedger
+from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.sessions import ValkeySessions
+from gateway.stores.tenants import ValkeyTenants
+from gateway.stores.vault import RedisVaultStore
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a dry run needs: the same detection and replacement as a request's."""
+
+    detector: Detector
+    pseudonyms: ConversationPseudonyms
+    vault: Vault
+
+
+@dataclass(frozen=True, slots=True)
+class AdminParts:
+    """`dry_run` is None where no detector runs; `oidc` is None where no issuer is configured."""
+
+    policies: ValkeyPolicies
+    keys: ValkeyKeys
+    tenants: ValkeyTenants
+    audit: ValkeyAudit
+    audit_keys: AuditKeys = field(repr=False)
+    ledger: RedisLedger
+    aliases: ValkeyAliases
+    sessions: ValkeySessions
+    vault_store: RedisVaultStore
+    dry_run: DryRun | None = None
+    oidc: OidcVerifier | None = None
+    checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)

@@ -1,0 +1,40 @@
+"""What the administering commands share: open the stores, run, and say an error in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+
+import typer
+
+from gateway.admin.opening import open_administration
+from gateway.admin.parts import AdminParts
+from gateway.errors import LlmosError
+from gateway.pii.keyring import KeyRingError
+from gateway.serving.valkey import ValkeyStartError
+from gateway.settings import Settings
+
+EXIT_REFUSED = 1
+
+
+def administer(work: Callable[[AdminParts], Awaitable[None]]) -> None:
+    """Run `work` on the open stores. A typed error ends the command with its message and status 1."""
+
+    async def inside() -> None:
+        async with open_administration(Settings.from_process()) as parts:
+            await work(parts)
+
+    try:
+        asyncio.run(inside())
+    except LlmosError as error:
+        typer.echo(error.message, err=True)
+        raise typer.Exit(EXIT_REFUSED) from None
+    except (KeyRingError, ValkeyStartError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_REFUSED) from None
+
+
+def actor() -> str:
+    """Who is named in the audit and the history: the operating system's user."""
+    return f"cli:{getpass.getuser()}"
