@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from gateway.commands.chat import app
 
 SENT = {"messages": [{"role": "user", "content": "I am Maria Jensen"}]}
-ANSWER = 'data: {"choices": [{"index": 0, "delta": {"content": "Hello "}}]}\n\ndata: {"choices": [{"index": 0, "delta": {"content": "Sarah"}}]}\n\n'
+ANSWER = "".join(f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'content': piece}}]})}\n\n" for piece in ("Hello ", "Sarah"))
 
 
 class Gateway(BaseHTTPRequestHandler):
