@@ -1,0 +1,80 @@
+"""What privacy costs: `python -m bench.dp [PART …]`, parts curve, speed, crosstalk, ledger; all of them without a name.
+
+The first three ask a real vLLM that carries the plugin (`--upstream URL`, or one that is started here); `ledger` starts a Valkey. Each
+part prints its table and writes docs/benchmarks/dp-PART.json; `curve` also draws docs/benchmarks/dp-curve.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.dp import crosstalk, curve, ledger, speed
+from gateway.serving.tether import tethered
+from gateway.serving.vllm_server import START_TIMEOUT_S, VllmServer, is_healthy
+
+ROOT = Path(__file__).parents[2]
+OUT = ROOT / "docs" / "benchmarks"
+PARTS = {"curve": curve.run, "speed": speed.run, "crosstalk": crosstalk.run}
+
+
+@contextlib.contextmanager
+def upstream(url: str | None, python: Path, model: Path, port: int) -> Iterator[str]:
+    """The base URL of a vLLM with the plugin: the one named, or one of our own for as long as the context lasts."""
+    if url:
+        yield url.rstrip("/")
+        return
+    server = VllmServer(python, model, port)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(tethered(server.command()), env=server.environment(), stdout=log, stderr=log, start_new_session=True)
+        try:
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while not is_healthy(f"http://127.0.0.1:{port}/health"):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    sys.exit("vLLM did not start; run `llmos doctor`, or name a running one with --upstream")
+                time.sleep(0.5)
+            yield server.base_url
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def write(part: str, result: dict[str, Any]) -> None:
+    """Keep the figures beside the machine that gave them."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    machine = {"python": platform.python_version(), "processor": platform.processor() or platform.machine()}
+    (OUT / f"dp-{part}.json").write_text(json.dumps({"machine": machine, **result}, indent=1) + "\n")
+
+
+def main() -> None:
+    """Run the named parts."""
+    parser = argparse.ArgumentParser(prog="python -m bench.dp", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "ledger", []], help="which parts; all without a name")
+    parser.add_argument("--upstream", help="base URL (…/v1) of a vLLM that carries the plugin")
+    parser.add_argument("--port", type=int, default=8009, help="the port of the vLLM that is started otherwise")
+    parser.add_argument("--python", type=Path, default=ROOT / ".venv-vllm/bin/python")
+    parser.add_argument("--model", type=Path, default=ROOT / ".llmos/models/smollm2")
+    parser.add_argument("--quick", action="store_true", help="fewer trials: to see that it runs")
+    given = parser.parse_args()
+    parts = given.parts or [*PARTS, "ledger"]
+    if "ledger" in parts:
+        write("ledger", asyncio.run(ledger.run(given.quick)))
+    asked = [part for part in parts if part in PARTS]
+    if asked:
+        with upstream(given.upstream, given.python, given.model, given.port) as url:
+            for part in asked:
+                write(part, asyncio.run(PARTS[part](url, given.quick)))
+
+
+if __name__ == "__main__":
+    main()
