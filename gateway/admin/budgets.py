@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.admin.parts import AdminParts
 from gateway.dp.accountant import claimed_epsilon
-from gateway.ports import BudgetAccount
+from gateway.dp.ledger import BudgetAccount
 
 
 @dataclass(frozen=True, slots=True)

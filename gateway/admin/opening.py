@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from gateway.admin.parts import AdminParts, DryRun
 from gateway.admin.recall import recall_check
 from gateway.audit.chain import AuditKeys
+from gateway.dp.admission import check_policy
 from gateway.errors import InvalidPolicy
 from gateway.pii.keyring import KeyRing
 from gateway.pii.vault import Vault
@@ -62,7 +63,7 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
         audit_keys = AuditKeys.derive(ring.index_key("audit"))
         heads = HeadsFile(settings.data_dir / "audit" / "heads.jsonl")
         yield AdminParts(
-            policies=await stack.enter_async_context(ValkeyPolicies(redis, check=check)),
+            policies=await stack.enter_async_context(ValkeyPolicies(redis, checks=(check_policy, check))),
             keys=ValkeyKeys(redis, ring.index_key("api-keys")),
             tenants=tenants,
             audit=await stack.enter_async_context(ValkeyAudit(redis, audit_keys, heads_file=heads)),

@@ -31,9 +31,7 @@ class Erased:
     compacted: bool
 
 
-async def erase_conversation(
-    parts: AdminParts, actor: str, *, tenant: str, key_id: str, header: str, conversation_key: bytes
-) -> Erased:
+async def erase_conversation(parts: AdminParts, actor: str, *, tenant: str, key_id: str, header: str, conversation_key: bytes) -> Erased:
     """Erase the conversation that this key named in `X-LLMOS-Conversation`. Raises StoreUnavailable."""
     await parts.audit.admin({"action": "privacy.erase_conversation", "actor": actor, "target": tenant, "key_id": key_id})
     scope = conversation_scope(

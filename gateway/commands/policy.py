@@ -125,10 +125,10 @@ def diff(before: Named, after: Named) -> None:
     raise typer.Exit(EXIT_REFUSED if differ else 0)
 
 
-@app.command()
-def test(
+@app.command(name="test")
+def try_texts(
     named: Named,
-    texts: Annotated[list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Sample texts; standard input without them.")] = None,
+    texts: Annotated[list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Sample texts, else standard input.")] = None,
 ) -> None:
     """Run a policy over sample texts: what each rule found and did, and what the model would receive."""
 

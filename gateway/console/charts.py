@@ -43,7 +43,8 @@ def columns(title: str, bars: Sequence[Bar], every: int = 1) -> Markup:
             height = plot * value / top if top else 0.0
             y -= height
             if height > 0:
-                drawn.append(f'<rect class="{escape(name)}" x="{x + step * 0.12:.1f}" y="{y:.1f}" width="{step * 0.76:.1f}" height="{height:.1f}" rx="1.5"/>')
+                place = f'x="{x + step * 0.12:.1f}" y="{y:.1f}" width="{step * 0.76:.1f}" height="{height:.1f}"'
+                drawn.append(f'<rect class="{escape(name)}" {place} rx="1.5"/>')
         if index % every == 0:
             drawn.append(f'<text class="tick" x="{x + step / 2:.1f}" y="{HEIGHT - 7}" text-anchor="middle">{escape(bar.label)}</text>')
     return _svg(title, WIDTH, HEIGHT, drawn)

@@ -206,7 +206,9 @@ async def audit(visit: Visit) -> Response:
     reports = []
     if query.get("verify") in tenants:
         reports.append(await verify_tenant(visit.parts, query["verify"]))
-    wanted = Wanted(**{name: query.get(name) for name in ("tenant", "request_id", "key_id", "kind", "outcome", "policy")})
+    wanted = Wanted(
+        query.get("tenant"), query.get("request_id"), query.get("key_id"), query.get("kind"), query.get("outcome"), query.get("policy")
+    )
     found = []
     async for record in search(visit.parts.audit, wanted):
         found.append((record, _utc(float(record["unix_s"]))))

@@ -90,6 +90,6 @@ def _same_site(request: Request) -> None:
     """Raises Forbidden for a POST that another site's page sent."""
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
-    foreign = site not in (None, "same-origin", "none") or (origin is not None and origin.partition("://")[2] != request.headers.get("host"))
-    if foreign:
+    host = request.headers.get("host")
+    if site not in (None, "same-origin", "none") or (origin is not None and origin.partition("://")[2] != host):
         raise Forbidden("This form was sent by another site.")
