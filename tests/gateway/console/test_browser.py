@@ -62,7 +62,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     data = tmp_path_factory.mktemp("console")
     port, stub_port = free_port(), free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("LLMOS_")}
-    environ |= {"LLMOS_DATA_DIR": str(data), "PYTHONPATH": str(ROOT)}
+    environ |= {"LLMOS_DATA_DIR": str(data), "LLMOS_DETECTOR_WORKERS": "1", "PYTHONPATH": str(ROOT)}
     upstream = f"http://127.0.0.1:{stub_port}"
     llmos = [sys.executable, "-m", "gateway.cli"]
     with (data / "log").open("wb") as log:
