@@ -155,7 +155,7 @@ void core_silu(int party, int n, int bits, int seg, int coarse, int half, int up
   int positions = bits - seg, depth = positions - 2, stride = depth + 3, core = 2 * half + 1, down = positions - coarse;
   int64_t total = 1ll << positions;
   block room[SILU_LANES][2][96], low[96], high[96];
-  u32 tab[2 * 384];
+  u32 tab[2 * 448];
   for (int base = 0; base < n; base += SILU_LANES) {
     int lanes = n - base < SILU_LANES ? n - base : SILU_LANES;
     strip s[LANES];

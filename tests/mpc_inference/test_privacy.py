@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from mpc_inference import prg
 from mpc_inference.config import read_config
-from mpc_inference.llama import artifact, scales
+from mpc_inference.llama import artifact
 from mpc_inference.llama.deal import deal_layer
+from mpc_inference.llama.layout import layout, view
 from mpc_inference.llama.plain import forward
 from mpc_inference.llama.weights import read_weights
 from mpc_inference.native.core import core
@@ -17,22 +18,6 @@ from bench.mpc.fidelity import Pair
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "mpc.md"
 CHI2_255_AT_1E6 = 377.0
-CHI2_255_AT_1E6_TWO_SAMPLE = 377.0
-
-
-class Watched(Pair):
-    """A pair that keeps what each party received, by the name under which it was opened."""
-
-    def __init__(self, prepared: Path) -> None:
-        super().__init__(prepared)
-        self.received: dict[str, list[np.ndarray]] = {}
-        for engine in self.engines:
-            original = engine._exchange
-            engine._exchange = lambda mine, run=original, one=engine: self._keep(one, run(mine))
-
-    def _keep(self, engine: object, theirs: bytes) -> bytes:
-        self.received.setdefault(f"party{self.engines.index(engine)}", []).append(np.frombuffer(theirs, np.uint8))
-        return theirs
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +25,12 @@ def prepared(tiny: Path) -> Path:
     return read_config(tiny).prepared
 
 
-def run(prepared: Path, tokens: list[int]) -> Watched:
-    pair = Watched(prepared)
+def run(prepared: Path, tokens: list[int]) -> Pair:
+    pair = Pair(prepared)
     embedding = read_weights(prepared.parents[1] / "model", ("model.embed_tokens.weight",))["model.embed_tokens.weight"]
     session = pair.session(1, 64)
     session.step(embedding[tokens])
     return pair
-
-
-def low_bytes(pair: Watched, party: str) -> np.ndarray:
-    """Every first byte of every 16-byte stride of the received words that is a whole low byte: all words have at least 8 bits except counts."""
-    return np.concatenate([piece for piece in pair.received[party]])
 
 
 def words_by_name(prepared: Path, tokens: list[int], rounds: int) -> dict[str, np.ndarray]:
@@ -107,29 +87,32 @@ def test_received_words_do_not_depend_on_the_prompt(prepared: Path) -> None:
     a, b = (np.concatenate(list(words_by_name(prepared, t, 6).values())) for t in ([7] * 8, [40, 12, 33, 9, 58, 21, 3, 50]))
     ca, cb = np.bincount(a, minlength=256), np.bincount(b, minlength=256)
     ka, kb = np.sqrt(cb.sum() / ca.sum()), np.sqrt(ca.sum() / cb.sum())
-    assert ((ka * ca - kb * cb) ** 2 / (ca + cb)).sum() < CHI2_255_AT_1E6_TWO_SAMPLE
+    assert ((ka * ca - kb * cb) ** 2 / (ca + cb)).sum() < CHI2_255_AT_1E6
 
 
 def test_the_dealer_s_corrections_are_uniform_and_fresh(prepared: Path) -> None:
-    """Party 1's corrections over many layers: chi-square at 1e-6; no block of a message ever appears twice."""
-    model = artifact.load(prepared)
-    shape, values, seen = model.shape, [], set()
-    for position in range(1, 9):
+    """Every shared item as party 1 receives it, over fresh sessions: chi-square over low bytes at 1e-6 a name; no key begins twice."""
+    shape, values, seen = artifact.load(prepared).shape, {}, set()
+    for attempt in range(64):
+        position = 1 + attempt % 8
         seeds = (prg.new_seed(), prg.new_seed())
         masks = [np.zeros((64, shape.kv_width), np.uint64) for _ in "kv"]
         keys, both = deal_layer(core(), shape, 0, 1, position, seeds, *masks)
-        correction = np.frombuffer(both[len(keys) :], np.uint8)
-        values.append(correction.reshape(-1, 64)[:, 8:40].reshape(-1))
-        first = keys[:16]
-        assert first not in seen
-        seen.add(first)
-    pooled = np.concatenate(values)
-    pooled = pooled[pooled.size % 8 :]
-    counts = np.bincount(pooled, minlength=256)
-    zeros = counts[0] - counts[1:].mean()  # padding between items is zero: leave it out of the test
-    assert zeros < 0.2 * counts[0]
-    expected = counts[1:].mean()
-    assert ((counts[1:] - expected) ** 2 / expected).sum() < CHI2_255_AT_1E6
+        plan = layout(shape, 1, position)
+        correction = np.frombuffer(both[plan.key_bytes :], np.uint8)
+        for name, item in plan.shared.items():
+            values.setdefault(name, []).append((view(correction, item).reshape(-1) & item.dtype.type(255)).astype(np.uint8))
+        for item in plan.keys.values():
+            first = keys[item.start : item.start + 16]
+            assert first not in seen
+            seen.add(first)
+    tested = 0
+    for name, parts in values.items():
+        pooled = np.concatenate(parts)
+        if pooled.size >= 256 * 5:
+            assert chi_square(pooled) < CHI2_255_AT_1E6, name
+            tested += 1
+    assert tested >= 10
 
 
 def test_opened_names_are_the_documented_ones(prepared: Path) -> None:
@@ -151,5 +134,4 @@ def test_hidden_states_match_the_plain_model(prepared: Path) -> None:
     tokens = np.array([1, *range(7, 37)])
     got = pair.session(1, 64).step(weights["model.embed_tokens.weight"][tokens[1:]])
     reference, _ = forward(pair.model.shape, weights, tokens)
-    assert np.abs(got - reference[1:]).max() < 0.02
-    assert scales.RESIDUAL == 26
+    assert np.abs(got - reference[1:]).max() < 0.05
