@@ -31,8 +31,9 @@ test: test-env ## every test but the slow ones, with a real vLLM and a real Valk
 test-slow: test-env ## the tests that take minutes
 	@$(PY) -m pytest -m slow
 
-test-console: test-env ## the tests of the admin console
-	@$(PY) -m pytest tests/gateway/console
+test-console: test-env ## the admin console in a real Chromium, with axe-core (installs what it needs)
+	@sh deploy/console_tests.sh
+	@$(PY) -m pytest tests/gateway/console -m 'slow or not slow'
 
 lint: test-env ## ruff, mypy --strict, the import contracts
 	@.venv/bin/ruff check .

@@ -91,9 +91,7 @@ async def audit_figures(redis: Redis, directory: Path, count: int, progress: Pro
     async with ValkeyAudit(redis, KEYS, heads_file=HeadsFile(directory / "heads.jsonl")) as audit:
         chained = await append_rate(count, lambda n: audit.append("outcome", record(n)), lambda n: progress.advance(task, n))
     task = progress.add_task("append, plain XADD", total=count)
-    plain = await append_rate(
-        count, lambda n: redis.xadd("plain", {"r": canonical(record(n))}), lambda n: progress.advance(task, n)
-    )
+    plain = await append_rate(count, lambda n: redis.xadd("plain", {"r": canonical(record(n))}), lambda n: progress.advance(task, n))
 
     task = progress.add_task("verify with the key", total=count)
     audit = ValkeyAudit(redis, KEYS)

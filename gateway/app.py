@@ -10,15 +10,23 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import httpx
 from fastapi import FastAPI
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from gateway.access.oidc import OidcSettings, OidcVerifier
+from gateway.admin.api import admin_app
+from gateway.admin.parts import AdminParts, DryRun
+from gateway.admin.recall import recall_check
 from gateway.audit.chain import AuditKeys
+from gateway.backends.aliased_catalogue import AliasedCatalogue
 from gateway.backends.catalogue import Catalogue
+from gateway.backends.jwks import HttpJwks
 from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
+from gateway.console.app import console_app
 from gateway.dp.admission import check_policy
 from gateway.errors import DetectorFailed, UpstreamFailed
 from gateway.exchange import Principal
@@ -35,6 +43,8 @@ from gateway.pipeline import Parts
 from gateway.serving import valkey
 from gateway.settings import Settings, SettingsError
 from gateway.stages.scrub import Bounds
+from gateway.stores.aliases import ValkeyAliases
+from gateway.stores.attempts import ValkeyAttempts
 from gateway.stores.audit import ValkeyAudit
 from gateway.stores.audit_files import HeadsFile, Spool
 from gateway.stores.failures import reaching
@@ -42,7 +52,9 @@ from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.sessions import ValkeySessions
 from gateway.stores.span_cache import RedisSpanCache
+from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
 
 FIRST_POLICY = "default"
@@ -65,12 +77,20 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def opener(meter: PrometheusMeter) -> AsyncIterator[Opened]:
         async with AsyncExitStack() as stack:
-            yield await _open(settings, meter, stack)
+            opened, app.state.administration = await _open(settings, meter, stack)
+            yield opened
 
-    return assemble(limits, opener)
+    def administration() -> AdminParts:
+        parts: AdminParts = app.state.administration
+        return parts
+
+    app = assemble(limits, opener)
+    app.mount("/admin/v1", admin_app(administration))
+    app.mount("/console", console_app(administration))
+    return app
 
 
-async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStack) -> Opened:
+async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStack) -> tuple[Opened, AdminParts]:
     ring = KeyRing.load_or_create(settings.master_key_path)
     redis = _redis(settings)
     stack.push_async_callback(redis.aclose)
@@ -79,22 +99,28 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
     await pool.start()
     stack.push_async_callback(pool.stop)
     keys = await stack.enter_async_context(ValkeyKeys(redis, ring.index_key("api-keys")))
-    policies = await stack.enter_async_context(ValkeyPolicies(redis, check=check_policy))
+    detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"))
+    tenants, aliases = ValkeyTenants(redis), ValkeyAliases(redis)
+    floors = recall_check(detector, tenants.all)
+    policies = await stack.enter_async_context(ValkeyPolicies(redis, checks=(check_policy, floors)))
     await policies.seed(FIRST_POLICY)
     audit_dir = settings.data_dir / "audit"
     audit_keys = AuditKeys.derive(ring.index_key("audit"))
     spool = Spool(audit_dir / f"spool-{os.getpid()}.jsonl")
     audit = await stack.enter_async_context(ValkeyAudit(redis, audit_keys, spool=spool, heads_file=HeadsFile(audit_dir / "heads.jsonl")))
     await _accept_dev_key(settings, keys)
+    vault_store, ledger = RedisVaultStore(redis), RedisLedger(redis)
+    vault = Vault(vault_store, ring)
+    pseudonyms = ConversationPseudonyms(vault, ring)
     parts = Parts(
         keys=keys,
         policies=policies,
-        catalogue=Catalogue(generating, embedding, settings.models),
+        catalogue=AliasedCatalogue(Catalogue(generating, embedding, settings.models), aliases.find),
         limits=ValkeyLimits(redis, lease_s=settings.request_timeout_s + 60),
-        detector=CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans")),
-        pseudonyms=ConversationPseudonyms(Vault(RedisVaultStore(redis), ring), ring),
+        detector=detector,
+        pseudonyms=pseudonyms,
         private_server=PrivateVllm(generating),
-        ledger=RedisLedger(redis),
+        ledger=ledger,
         backends={"vllm": OpenAIBackend(generating, embedding)},
         audit=audit,
         meter=meter,
@@ -102,7 +128,32 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
         conversation_key=ring.index_key("conversation"),
         salt_key=ring.index_key("cache-salt"),
     )
-    return Opened(parts, _checks(redis, pool, generating, policies))
+    checks = _checks(redis, pool, generating, policies)
+    administration = AdminParts(
+        policies=policies,
+        keys=keys,
+        tenants=tenants,
+        audit=audit,
+        audit_keys=audit_keys,
+        ledger=ledger,
+        aliases=aliases,
+        sessions=ValkeySessions(redis),
+        attempts=ValkeyAttempts(redis),
+        vault=vault,
+        vault_store=vault_store,
+        dry_run=DryRun(detector, pseudonyms),
+        oidc=await _oidc(settings, stack),
+        checks=checks,
+    )
+    return Opened(parts, checks), administration
+
+
+async def _oidc(settings: Settings, stack: AsyncExitStack) -> OidcVerifier | None:
+    """The only thing here that calls out by itself, and only where an issuer is set."""
+    if settings.oidc_issuer is None:
+        return None
+    client = await stack.enter_async_context(httpx.AsyncClient(timeout=settings.upstream_connect_timeout_s, follow_redirects=False))
+    return OidcVerifier(OidcSettings(settings.oidc_issuer, settings.oidc_audience), HttpJwks(client, settings.oidc_issuer))
 
 
 def _redis(settings: Settings) -> Redis:

@@ -60,6 +60,9 @@ class Settings(BaseModel):
     )
     dev_key: SecretStr | None = Field(None, description="An API key for local use; refused in production.")
 
+    oidc_issuer: str | None = Field(None, description="The OIDC issuer whose tokens may administer (https://…). Unset: admin keys only.")
+    oidc_audience: str = Field("llmos", description="The audience that an OIDC token must name.")
+
     max_body_bytes: PositiveInt = Field(4 * 2**20, description="The largest request body.")
     max_messages: PositiveInt = Field(2000, description="The most messages (or inputs) in one request.")
     max_depth: PositiveInt = Field(64, description="The deepest nesting of a request's JSON.")

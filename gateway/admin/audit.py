@@ -15,7 +15,8 @@ async def verify_tenant(parts: AdminParts, tenant: str, progress: Callable[[int]
     """Raises StoreUnavailable."""
     # the heads first: one that is signed while the records are read would name records that were not there yet
     heads = await parts.audit.heads(tenant)
-    return await verify_log(tenant, parts.audit.links(tenant), heads, parts.audit_keys.public, parts.audit_keys.tenant_key(tenant), progress)
+    keys = parts.audit_keys
+    return await verify_log(tenant, parts.audit.links(tenant), heads, keys.public, keys.tenant_key(tenant), progress)
 
 
 async def export_lines(parts: AdminParts, tenant: str, first: int = 1) -> AsyncIterator[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
-from gateway.admin.parts import DryRun
-from gateway.errors import PolicyRefusal, TooLarge
+from gateway.admin.parts import AdminParts
+from gateway.errors import PolicyRefusal, TooLarge, Unavailable
 from gateway.exchange import ConversationScope
 from policies.schema import Action, Policy
 
@@ -37,15 +37,17 @@ class Tried:
     refusal: str | None = None
 
 
-async def try_policy(parts: DryRun, policy: Policy, text: str, tenant: str) -> Tried:
-    """Raises TooLarge, DetectorFailed, StoreUnavailable."""
+async def try_policy(parts: AdminParts, policy: Policy, text: str, tenant: str) -> Tried:
+    """Raises TooLarge, Unavailable, DetectorFailed, StoreUnavailable."""
     if len(text) > MAX_TEXT_CHARS:
         raise TooLarge(f"A dry run takes at most {MAX_TEXT_CHARS} characters.", param="text")
-    (spans,) = await parts.detector.detect([text], policy)
+    if parts.dry_run is None:
+        raise Unavailable("No detector runs here.")
+    (spans,) = await parts.dry_run.detector.detect([text], policy)
     found = tuple(Found(s.start, s.end, s.entity, s.score, policy.entities[s.entity].action) for s in spans if s.entity in policy.entities)
     scope = ConversationScope(tenant=tenant, key_id="dry-run", conversation_id=secrets.token_hex(16))
     try:
-        replaced = await parts.pseudonyms.replace(scope, [text], [spans], policy)
+        replaced = await parts.dry_run.pseudonyms.replace(scope, [text], [spans], policy)
     except PolicyRefusal as refused:
         return Tried(found, None, refused.message)
     finally:

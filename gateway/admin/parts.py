@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from gateway.access.oidc import OidcVerifier
 from gateway.audit.chain import AuditKeys
-from gateway.pii.pseudonyms import ConversationPseudonyms
 from gateway.pii.vault import Vault
-from gateway.ports import Detector
+from gateway.ports import Detector, Pseudonyms
 from gateway.stores.aliases import ValkeyAliases
+from gateway.stores.attempts import ValkeyAttempts
 from gateway.stores.audit import ValkeyAudit
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
@@ -28,8 +28,7 @@ class DryRun:
     """What a dry run needs: the same detection and replacement as a request's."""
 
     detector: Detector
-    pseudonyms: ConversationPseudonyms
-    vault: Vault
+    pseudonyms: Pseudonyms
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,8 @@ class AdminParts:
     ledger: RedisLedger
     aliases: ValkeyAliases
     sessions: ValkeySessions
+    attempts: ValkeyAttempts
+    vault: Vault
     vault_store: RedisVaultStore
     dry_run: DryRun | None = None
     oidc: OidcVerifier | None = None

@@ -18,11 +18,14 @@ from gateway.settings import Settings
 EXIT_REFUSED = 1
 
 
-def administer(work: Callable[[AdminParts], Awaitable[None]]) -> None:
-    """Run `work` on the open stores. A typed error ends the command with its message and status 1."""
+def administer(work: Callable[[AdminParts], Awaitable[None]], *, detection: bool = False) -> None:
+    """Run `work` on the open stores, with a detector where `detection` is asked for.
+
+    A typed error ends the command with its message and status 1.
+    """
 
     async def inside() -> None:
-        async with open_administration(Settings.from_process()) as parts:
+        async with open_administration(Settings.from_process(), detection=detection) as parts:
             await work(parts)
 
     try:

@@ -32,7 +32,7 @@ def create(
     tenant: Annotated[str, typer.Argument(help="The tenant that the key belongs to.")],
     role: Annotated[str, typer.Option(help=f"What the key may do: {', '.join(ROLES)}.")] = "caller",
     label: Annotated[str, typer.Option(help="A word to know the key by.")] = "",
-    model: Annotated[list[str] | None, typer.Option(help="A model that the key may use (`*` at the end: any rest); may be repeated.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model that the key may use (`*` ends a prefix); may be repeated.")] = None,
     policy: Annotated[list[str] | None, typer.Option(help="A policy that may serve the key; may be repeated.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Requests a minute.")] = None,
     tokens_per_minute: Annotated[int | None, typer.Option(min=1, help="Tokens a minute.")] = None,

@@ -125,10 +125,10 @@ def diff(before: Named, after: Named) -> None:
     raise typer.Exit(EXIT_REFUSED if differ else 0)
 
 
-@app.command()
-def test(
+@app.command(name="test")
+def try_texts(
     named: Named,
-    texts: Annotated[list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Sample texts; standard input without them.")] = None,
+    texts: Annotated[list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Sample texts, else standard input.")] = None,
 ) -> None:
     """Run a policy over sample texts: what each rule found and did, and what the model would receive."""
 
@@ -136,10 +136,9 @@ def test(
         policy = await parse_policy(parts, await _source(parts, named))
         samples = [(str(path), path.read_text("utf-8")) for path in texts] if texts else [("standard input", sys.stdin.read())]
         for name, text in samples:
-            assert parts.dry_run is not None
-            _print_tried(name, text, await try_policy(parts.dry_run, policy, text, "-"))
+            _print_tried(name, text, await try_policy(parts, policy, text, "-"))
 
-    administer(work)
+    administer(work, detection=True)
 
 
 @app.command()
@@ -158,7 +157,7 @@ def apply(
         entry = await apply_policy(parts, actor(), source, reason=reason, if_match=match)
         typer.echo(f"{entry.id}: version {entry.version} serves ({entry.etag}).")
 
-    administer(work)
+    administer(work, detection=True)
 
 
 @app.command()
@@ -187,7 +186,7 @@ def rollback(
         entry = await rollback_policy(parts, actor(), policy_id, version, reason=reason)
         typer.echo(f"{entry.id}: version {entry.version} serves; it says what version {version} said.")
 
-    administer(work)
+    administer(work, detection=True)
 
 
 async def _source(parts: AdminParts, named: str) -> str:

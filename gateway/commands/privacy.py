@@ -44,7 +44,7 @@ def erase(
             erased = await erase_tenant(parts, actor(), tenant)
         typer.echo(f"Erased {what} ({erased.conversations}).")
         if not erased.compacted:
-            typer.echo("The store did not rewrite its append-only file: deleted bytes may still lie on its disk. Rewrite it there.", err=True)
+            typer.echo("The store did not rewrite its append-only file; deleted bytes may still lie on its disk.", err=True)
 
     administer(work)
 

@@ -6,11 +6,11 @@ import contextlib
 from functools import partial
 from typing import Annotated
 
-import structlog
 import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from gateway.audit.log_filter import configure_logging
 from gateway.pii.lean_imports import without_training_libraries
 from gateway.serving.valkey import EmbeddedValkey
 from gateway.settings import Settings
@@ -62,11 +62,5 @@ def _create(settings: Settings) -> object:
     without_training_libraries()
     from gateway.app import create_app
 
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ]
-    )
+    configure_logging()
     return create_app(settings)

@@ -126,6 +126,10 @@ class ValkeyKeys:
             self._watcher.cancel()
             await asyncio.wait({self._watcher}, timeout=0.1)
 
+    def now(self) -> float:
+        """Unix seconds by which keys expire."""
+        return self._now()
+
     async def find(self, presented_key: str) -> Principal | None:
         """Whose key this is, or None for a key that is unknown, revoked or expired. Raises StoreUnavailable."""
         if not presented_key or len(presented_key) > MAX_KEY_CHARS:

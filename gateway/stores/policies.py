@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -104,12 +104,12 @@ def history_key(policy_id: str) -> str:
 class ValkeyPolicies:
     """Policies behind the port `PolicyStore`, with their administration. Use as an async context manager."""
 
-    def __init__(self, redis: Redis, *, poll_s: float = 0.5, max_age_s: float = 1.0, check: Check | None = None) -> None:
-        """`check` may refuse a policy before it is written (the recall floor), raising InvalidPolicy."""
+    def __init__(self, redis: Redis, *, poll_s: float = 0.5, max_age_s: float = 1.0, checks: Sequence[Check] = ()) -> None:
+        """Each of `checks` may refuse a policy before it is written (the recall floor, the DP rule), raising InvalidPolicy."""
         self._redis = redis
         self._poll_s = poll_s
         self._max_age_s = max_age_s
-        self._check = check
+        self._checks = tuple(checks)
         self._snapshot = Snapshot()
         self._refreshed_at = float("-inf")
         self._refreshing = asyncio.Lock()
@@ -174,8 +174,8 @@ class ValkeyPolicies:
                     "narrow `match` of one of the two.",
                     param="match",
                 )
-            if self._check is not None:
-                await self._check(policy)
+            for check in self._checks:
+                await check(policy)
             written = await self._append(snapshot, policy, source, author=author, reason=reason)
             if written is not None:
                 return written
@@ -278,8 +278,6 @@ def parse_against(source: str, snapshot: Snapshot) -> Policy:
         return load_policy(source, lambda name: entry.source if (entry := snapshot.current.get(name)) else None)
     except PolicyError as refused:
         raise InvalidPolicy(str(refused), param="source") from None
-
-
 
 
 def _named(current: Mapping[str, PolicyVersion], policy_id: str) -> PolicyVersion:

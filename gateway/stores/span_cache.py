@@ -58,7 +58,7 @@ class RedisSpanCache:
             values = await self._redis.mget([_PREFIX + key for key in keys])
         except (RedisError, OSError):
             raise StoreUnavailable("The span cache can't be reached; see LLMOS_REDIS_URL.", retry_after_s=2) from None
-        return [None if value is None else decode_spans(value) for value in values]
+        return [decode_spans(value) if isinstance(value, bytes) else None for value in values]
 
     async def put_many(self, entries: Mapping[bytes, tuple[Span, ...]], ttl_s: int) -> None:
         """Keep each entry for `ttl_s` seconds. Raises StoreUnavailable."""

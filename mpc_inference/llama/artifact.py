@@ -30,23 +30,36 @@ CALIBRATION = Path(__file__).with_name("calibration.txt")
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """An integer matrix: row o stands for weight[o] * factor[o] / 2^fraction bits."""
+
+    weight: NDArray[np.int16]
+    factor: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
 class Artifact:
-    """A loaded model: int16 matrices (rows, cols) a layer, prefix keys and values as ring integers (tokens, kv_width)."""
+    """A loaded model: matrices (rows, cols) a layer, prefix keys and values as ring integers (tokens, kv_width)."""
 
     shape: LlamaShape
     layers: tuple[scales.Layer, ...]
     prefix_tokens: tuple[int, ...]
-    qkv: tuple[NDArray[np.int16], ...]
-    out: tuple[NDArray[np.int16], ...]
-    gate_up: tuple[NDArray[np.int16], ...]
-    down: tuple[NDArray[np.int16], ...]
+    qkv: tuple[Matrix, ...]
+    out: tuple[Matrix, ...]
+    gate_up: tuple[Matrix, ...]
+    down: tuple[Matrix, ...]
     prefix_k: tuple[NDArray[np.uint64], ...]
     prefix_v: tuple[NDArray[np.uint64], ...]
     digest: str
 
 
-def _fraction_bits(matrix: plain.F32, most: int) -> int:
-    return min(most, int(np.floor(np.log2(32767 / np.abs(matrix).max()))))
+def _quantise(matrix: plain.F32, bits: int) -> Matrix:
+    """Each row at its own power of two, at most `bits`, so that its largest weight fits 16 bits."""
+    largest = np.abs(matrix).max(-1, keepdims=True).astype(np.float64)
+    own = np.minimum(bits, np.floor(np.log2(32767 / np.maximum(largest, 2.0**-40))))
+    if own.min() < 8:
+        raise ModelUnsupported("weights too large for 16 bits: this engine cannot hold their precision; rescale the model")
+    return Matrix(np.rint(matrix.astype(np.float64) * 2**own).astype(np.int16), (2.0 ** (bits - own[:, 0])).astype(np.uint64))
 
 
 def _norm_bits(mean_square: float, hidden: int) -> int:
@@ -72,16 +85,10 @@ def prepare(model: Path, target: Path, progress: Callable[[int, int], None] = la
         first, second = (float(a[1:].max()) for a in calibration.mean_squares[i])
         qkv = np.concatenate([w[f"self_attn.{n}_proj"] for n in "qkv"]) * w["input_layernorm"]
         gate_up = np.concatenate([w["mlp.gate_proj"], w["mlp.up_proj"]]) * w["post_attention_layernorm"]
-        out, down = w["self_attn.o_proj"], w["mlp.down_proj"]
-        layer = scales.Layer(
-            norm1=_norm_bits(first, shape.hidden), norm2=_norm_bits(second, shape.hidden), qkv=_fraction_bits(qkv, 12),
-            out=_fraction_bits(out, 13), gate_up=_fraction_bits(gate_up, 13), down=_fraction_bits(down, 13),
-        )
-        layers.append(layer)
-        if min(layer.qkv, layer.out, layer.gate_up, layer.down) < 8:
-            raise ModelUnsupported(f"layer {i} has weights too large for 16 bits (fraction bits {layer}); this engine cannot hold its precision")
-        for name, matrix, bits in (("qkv", qkv, layer.qkv), ("out", out, layer.out), ("gate_up", gate_up, layer.gate_up), ("down", down, layer.down)):
-            tensors[f"{i}.{name}"] = np.rint(matrix.astype(np.float64) * 2**bits).astype(np.int16)
+        layers.append(scales.Layer(_norm_bits(first, shape.hidden), _norm_bits(second, shape.hidden)))
+        for name, matrix in (("qkv", qkv), ("out", w["self_attn.o_proj"]), ("gate_up", gate_up), ("down", w["mlp.down_proj"])):
+            made = _quantise(matrix, scales.WEIGHT_BITS[name])
+            tensors[f"{i}.{name}"], tensors[f"{i}.{name}_factor"] = made.weight, made.factor.view(np.int64)
         for name, cache in (("prefix_k", trace.keys[i]), ("prefix_v", trace.values[i])):
             tensors[f"{i}.{name}"] = np.rint(cache.reshape(len(prefix), -1).astype(np.float64) * 2**scales.HEAD).astype(np.int64)
         progress(i + 1, shape.layers)
@@ -110,15 +117,17 @@ def load(path: Path, progress: Callable[[int, int], None] = lambda done, total: 
         if meta.get("format") != str(FORMAT):
             raise ModelUnsupported(f"{path} has format {meta.get('format')}, this engine reads {FORMAT}: prepare the model again")
         shape = LlamaShape.from_json(meta["shape"])
-        parts: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ("qkv", "out", "gate_up", "down", "prefix_k", "prefix_v")}
+        matrices: dict[str, list[Matrix]] = {name: [] for name in ("qkv", "out", "gate_up", "down")}
+        prefix: dict[str, list[NDArray[np.uint64]]] = {name: [] for name in ("prefix_k", "prefix_v")}
         for i in range(shape.layers):
-            for name, kept in parts.items():
-                kept.append(file.get_tensor(f"{i}.{name}"))
+            for name, kept in matrices.items():
+                kept.append(Matrix(file.get_tensor(f"{i}.{name}"), file.get_tensor(f"{i}.{name}_factor").view(np.uint64)))
+            for name, cached in prefix.items():
+                cached.append(np.ascontiguousarray(file.get_tensor(f"{i}.{name}")).view(np.uint64))
             progress(i + 1, shape.layers)
-        small = {name: tuple(np.ascontiguousarray(a) for a in kept) for name, kept in parts.items()}
         return Artifact(
             shape=shape, layers=tuple(scales.Layer(**layer) for layer in json.loads(meta["layers"])), prefix_tokens=tuple(json.loads(meta["prefix"])),
-            qkv=small["qkv"], out=small["out"], gate_up=small["gate_up"], down=small["down"],  # type: ignore[arg-type]
-            prefix_k=tuple(a.view(np.uint64) for a in small["prefix_k"]), prefix_v=tuple(a.view(np.uint64) for a in small["prefix_v"]),
+            qkv=tuple(matrices["qkv"]), out=tuple(matrices["out"]), gate_up=tuple(matrices["gate_up"]), down=tuple(matrices["down"]),
+            prefix_k=tuple(prefix["prefix_k"]), prefix_v=tuple(prefix["prefix_v"]),
             digest=digest.hexdigest(),
         )

@@ -17,7 +17,7 @@ import numpy as np
 from mpc_inference import lift, prg
 from mpc_inference.ledger import Ledger
 from mpc_inference.llama import scales
-from mpc_inference.llama.artifact import Artifact
+from mpc_inference.llama.artifact import Artifact, Matrix
 from mpc_inference.llama.layout import Layout, layout, view
 from mpc_inference.llama.plain import rope_angles
 from mpc_inference.llama.shape import LlamaShape
@@ -33,10 +33,6 @@ class Exchange(Protocol):
 
 def _low(bits: int) -> np.uint64:
     return np.uint64((1 << bits) - 1)
-
-
-def _shift(x: U64, bits: int) -> U64:
-    return x >> np.uint64(bits)
 
 
 @dataclass
@@ -145,9 +141,9 @@ class SharedLlama:
             have = _Material(self._party, rows, plans, layer)
             scale = self._model.layers[layer]
             h = self._norm(x, have, "1", scale.norm1)
-            x = x + self._core.gemm(self._model.out[layer], self._attention(h, have, rows, layer))
+            x = x + self._product(self._model.out[layer], self._attention(h, have, rows, layer))
             h = self._norm(x, have, "2", scale.norm2)
-            x = x + self._core.gemm(self._model.down[layer], self._gated(h, have, layer))
+            x = x + self._product(self._model.down[layer], self._gated(h, have, layer))
         return x
 
     def _open(self, *values: tuple[str, U64, int]) -> list[U64]:
@@ -175,25 +171,34 @@ class SharedLlama:
     def _raise(self, x: U64, bits: int) -> U64:
         return x + np.uint64(lift.offset(bits)) if self._party == 0 else x
 
+    def _product(self, matrix: Matrix, x: U64) -> U64:
+        """Own share of a public matrix times x (rows, columns): local."""
+        return self._core.gemm(matrix.weight, np.ascontiguousarray(x)) * matrix.factor
+
+    def _shift(self, x: U64, bits: int) -> U64:
+        """Own share of x / 2^bits in the smaller ring. Both shares are rounded down, one unit together on average: party 0 gives it back."""
+        down = x >> np.uint64(bits)
+        return down + np.uint64(1) if self._party == 0 else down
+
     def _norm(self, x: U64, have: _Material, n: str, bits: int) -> U64:
         """x / sqrt(mean(x^2) + epsilon), without gain: four openings. Result (rows, hidden) modulo 2^64 at scales.HIDDEN."""
         shape, first = self._model.shape, self._party == 0
         ring = 64 - scales.RESIDUAL + bits
         a, b = have.masks("residual" + n), have.masks("inverse" + n)
-        (c,) = self._open(("residual", _shift(x, scales.RESIDUAL - bits) + a, ring))
+        (c,) = self._open(("residual", self._shift(x, scales.RESIDUAL - bits) + a, ring))
         square = have.shareds("residual_square" + n)[:, 0] - np.uint64(2) * (c * a).sum(-1)
         if first:
             square = square + (c * c).sum(-1)
         drop = ring - curve.BITS
-        (opened,) = self._open(("mean square", _shift(square & _low(ring), drop) + have.masks("square" + n)[:, 0], curve.BITS))
+        (opened,) = self._open(("mean square", self._shift(square & _low(ring), drop) + have.masks("square" + n)[:, 0], curve.BITS))
         unit = 2.0 ** (drop - 2 * bits) / shape.hidden
         inverse = curve.evaluate(self._core, self._party, "inverse_square_root", unit, shape.rms_epsilon, scales.INVERSE_OUT, opened,
                                  have.roots("square_root" + n), have.keys("square_key" + n))
-        (i,) = self._open(("inverse root", _shift(inverse, scales.INVERSE_OUT - scales.INVERSE)[:, None] + b, scales.NORM_RING))
+        (i,) = self._open(("inverse root", self._shift(inverse, scales.INVERSE_OUT - scales.INVERSE)[:, None] + b, scales.NORM_RING))
         h = have.shareds("residual_inverse" + n) - i * a - c * b
         if first:
             h = h + c * i
-        h = _shift(h & _low(min(ring, scales.NORM_RING)), bits + scales.INVERSE - scales.HIDDEN)
+        h = self._shift(h & _low(min(ring, scales.NORM_RING)), bits + scales.INVERSE - scales.HIDDEN)
         return self._lift("hidden", h, have.masks("hidden" + n, scales.HIDDEN_LIFT), have.shareds("hidden_wrap" + n, 1), scales.HIDDEN_LIFT)
 
     def _turn(self, x: U64, rows: Sequence[Row]) -> U64:
@@ -207,12 +212,12 @@ class SharedLlama:
         """Attention's output (rows, heads * head_dim) modulo 2^64: eight openings."""
         shape, first, core = self._model.shape, self._party == 0, self._core
         count = len(rows)
-        mixed = core.gemm(self._model.qkv[layer], h)
-        down = scales.HIDDEN + self._model.layers[layer].qkv - scales.HEAD
+        mixed = self._product(self._model.qkv[layer], h)
+        down = scales.HIDDEN + scales.WEIGHT_BITS["qkv"] - scales.HEAD
         turned = self._turn(mixed[:, : shape.q_width + shape.kv_width].reshape(count, -1, shape.head_dim), rows).reshape(count, -1)
-        turned = _shift(turned, down + scales.ROPE)
+        turned = self._shift(turned, down + scales.ROPE)
         ring, value_ring = 64 - down - scales.ROPE, 64 - down
-        q, k, v = turned[:, : shape.q_width], turned[:, shape.q_width :], _shift(mixed[:, shape.q_width + shape.kv_width :], down)
+        q, k, v = turned[:, : shape.q_width], turned[:, shape.q_width :], self._shift(mixed[:, shape.q_width + shape.kv_width :], down)
         masks = [have.masks(name) for name in ("query", "key", "value")]
         q_open, k_open, v_open = self._open(("query", q + masks[0], ring), ("key", k + masks[1], ring), ("value", v + masks[2], value_ring))
         scores = []
@@ -231,13 +236,13 @@ class SharedLlama:
                         row.cache.arrays["v_share"][layer][: row.own], row.cache.arrays["v_open"][layer][: row.own], have.shared(i, "weight_value"))
             for i, row in enumerate(rows)
         ]).reshape(count, -1)
-        numerator = _shift(numerator & _low(value_ring), scales.WEIGHT + scales.HEAD - scales.NUMERATOR)
+        numerator = self._shift(numerator & _low(value_ring), scales.WEIGHT + scales.HEAD - scales.NUMERATOR)
         mask = have.masks("numerator", scales.LIFT)
         n_open, y_open = self._open(("numerator", self._raise(numerator, scales.LIFT) + mask, scales.LIFT),
                                     ("reciprocal", reciprocal + have.masks("reciprocal"), scales.RECIPROCAL_RING))
         wide = [np.repeat(a, shape.head_dim, -1) for a in (reciprocal, y_open)]
         o = self._lifted_product(n_open, wide[0], wide[1], mask, have.shareds("numerator_wrap", 1), have.shareds("numerator_reciprocal", 1), scales.LIFT)
-        o = _shift(o & _low(scales.RECIPROCAL_RING), scales.NUMERATOR + scales.RECIPROCAL - self._model.layers[layer].out_in)
+        o = self._shift(o & _low(scales.RECIPROCAL_RING), scales.NUMERATOR + scales.RECIPROCAL - scales.OUT_IN)
         return self._lift("attention output", o, have.masks("output", scales.OUTPUT_LIFT), have.shareds("output_wrap", 1), scales.OUTPUT_LIFT)
 
     def _lifted_product(self, x_open: U64, y: U64, y_open: U64, mask: U64, z: U64, cross: U64, bits: int) -> U64:
@@ -252,7 +257,7 @@ class SharedLlama:
         heads, bits = self._model.shape.heads, scales.SCORE + self._root_bits
         numbers = range(len(rows))
         opened = self._open(*(
-            ("score bucket", _shift(s, bits - scales.BUCKET_FRACTION) + have.mask(i, "bucket"), scales.BUCKET_BITS) for i, s in enumerate(scores)
+            ("score bucket", self._shift(s, bits - scales.BUCKET_FRACTION) + have.mask(i, "bucket"), scales.BUCKET_BITS) for i, s in enumerate(scores)
         ))
         counts = [
             core.buckets(heads, s.shape[1], scales.BUCKET_SEGMENT, scales.LOWEST_BUCKET, scales.THRESHOLDS, opened[i].astype(np.uint32),
@@ -267,35 +272,35 @@ class SharedLlama:
             top = -empty.reshape(heads, -1).sum(-1)
             if first:
                 top = top + np.array(scales.LOWEST_BUCKET + scales.THRESHOLDS + 1, np.int64).astype(np.uint64)
-            shifted.append(_shift(s, bits - exponential.FRACTION_BITS) - (top * np.uint64(scales.BUCKET_WIDTH << exponential.FRACTION_BITS))[:, None])
+            shifted.append(self._shift(s, bits - exponential.FRACTION_BITS) - (top * np.uint64(scales.BUCKET_WIDTH << exponential.FRACTION_BITS))[:, None])
         opened = self._open(*(("shifted score", s + have.mask(i, "shifted"), exponential.BITS) for i, s in enumerate(shifted)))
         weights, sums = [], []
         for i in numbers:
             e = exponential.evaluate(core, party, opened[i].astype(np.uint32), have.mask(i, "shifted_root"), have.key(i, "shifted_key"))  # type: ignore[arg-type]
             e = e.reshape(heads, -1)
-            sums.append(_shift(e.sum(-1), exponential.OUT_FRACTION_BITS - scales.SUM))
-            weights.append(_shift(e, exponential.OUT_FRACTION_BITS - scales.WEIGHT))
+            sums.append(self._shift(e.sum(-1), exponential.OUT_FRACTION_BITS - scales.SUM))
+            weights.append(self._shift(e, exponential.OUT_FRACTION_BITS - scales.WEIGHT))
         ring = 64 - exponential.OUT_FRACTION_BITS + scales.WEIGHT
         total, *own_open = self._open(("weight sum", np.stack(sums) + have.masks("sum"), curve.BITS),
                                       *(("weight", weights[i][:, row.prefix :] + have.mask(i, "weight"), ring) for i, row in enumerate(rows)))
         reciprocal = curve.evaluate(core, party, "reciprocal", 2.0**-scales.SUM, 0.0, scales.RECIPROCAL_OUT, total.reshape(-1),
                                     have.roots("sum_root"), have.keys("sum_key")).reshape(total.shape)
-        return weights, own_open, _shift(reciprocal, scales.RECIPROCAL_OUT - scales.RECIPROCAL)
+        return weights, own_open, self._shift(reciprocal, scales.RECIPROCAL_OUT - scales.RECIPROCAL)
 
     def _gated(self, h: U64, have: _Material, layer: int) -> U64:
         """silu(gate) * up (rows, ffn) modulo 2^64: three openings."""
-        scale, ffn = self._model.layers[layer], self._model.shape.ffn
-        both = self._core.gemm(self._model.gate_up[layer], h)
-        fraction = scales.HIDDEN + scale.gate_up
-        gate, up = _shift(both[:, :ffn], fraction - silu.FRACTION_BITS), _shift(both[:, ffn:], fraction - scales.UP)
+        ffn = self._model.shape.ffn
+        both = self._product(self._model.gate_up[layer], h)
+        fraction = scales.HIDDEN + scales.WEIGHT_BITS["gate_up"]
+        gate, up = self._shift(both[:, :ffn], fraction - silu.FRACTION_BITS), self._shift(both[:, ffn:], fraction - scales.UP)
         (g_open,) = self._open(("gate", gate + have.masks("gate"), silu.BITS))
         y = np.stack([
             silu.evaluate(self._core, self._party, np.ascontiguousarray(g_open[i]).astype(np.uint32), have.mask(i, "gate_root"), have.key(i, "gate_key"))  # type: ignore[arg-type]
             for i in range(len(g_open))
         ]).astype(np.uint64)
-        y = _shift(y, silu.OUT_FRACTION_BITS - scales.GATE)
+        y = self._shift(y, silu.OUT_FRACTION_BITS - scales.GATE)
         mask = have.masks("silu", scales.GATE_LIFT)
         y_open, u_open = self._open(("silu", self._raise(y, scales.GATE_LIFT) + mask, scales.GATE_LIFT), ("up", up + have.masks("up"), scales.UP_RING))
         p = self._lifted_product(y_open, up, u_open, mask, have.shareds("silu_wrap", 1), have.shareds("silu_up", 1), scales.GATE_LIFT)
-        p = _shift(p & _low(scales.UP_RING), scales.GATE + scales.UP - scale.down_in)
+        p = self._shift(p & _low(scales.UP_RING), scales.GATE + scales.UP - scales.DOWN_IN)
         return self._lift("gated product", p, have.masks("product", scales.LIFT), have.shareds("product_wrap", 1), scales.LIFT)

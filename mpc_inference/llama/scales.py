@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RESIDUAL = 26  # fraction bits of the residual stream, modulo 2^64
+RESIDUAL = 28  # fraction bits of the residual stream, modulo 2^64
 NORM_RING = 48  # ring of the inverse root-mean-square and of x times it
 INVERSE_OUT, INVERSE = 40, 24  # fraction bits before and after the shift
 HIDDEN = 14  # fraction bits of a normalised activation
@@ -29,23 +29,14 @@ GATE_LIFT, GATE = 24, 14  # silu's output
 UP_RING, UP = 48, 14
 
 
+WEIGHT_BITS = {"qkv": 14, "out": 15, "gate_up": 15, "down": 15}  # fraction bits of a product's weights, after each row's factor
+OUT_IN = RESIDUAL - WEIGHT_BITS["out"]  # so that the product lands on the residual scale
+DOWN_IN = RESIDUAL - WEIGHT_BITS["down"]
+
+
 @dataclass(frozen=True)
 class Layer:
-    """Fraction bits that depend on one layer's weights and residual size."""
+    """Fraction bits of x where it is squared: they depend on how large the layer's residual grows."""
 
-    norm1: int  # fraction bits of x when it is squared
+    norm1: int
     norm2: int
-    qkv: int  # fraction bits of the weights
-    out: int
-    gate_up: int
-    down: int
-
-    @property
-    def out_in(self) -> int:
-        """Fraction bits of attention's output, so that its product lands on the residual scale."""
-        return RESIDUAL - self.out
-
-    @property
-    def down_in(self) -> int:
-        """Fraction bits of the gated product, likewise."""
-        return RESIDUAL - self.down

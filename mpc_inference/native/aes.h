@@ -1,6 +1,6 @@
 /* Fixed-key AES-128 in Matyas-Meyer-Oseas mode: the pseudorandom generator of every function-secret-sharing tree.
  *
- * H_k(s) = AES_k(s) xor s with three public keys (left child, right child, payload).  Modelled as a circular
+ * H_k(s) = AES_k(s) xor s with four public keys (left child, right child, payload and its second block).  Modelled as a circular
  * correlation-robust hash in the ideal-cipher model (Guo, Katz, Wang, Yu: "Efficient and Secure Multiparty Computation
  * from Fixed-Key Block Ciphers", IEEE S&P 2020).  AES-NI when the compiler targets it; the portable path is a byte-wise
  * AES whose table look-ups are not constant-time: it is for machines without AES-NI, on hosts that nobody shares.
@@ -11,7 +11,7 @@
 #include <string.h>
 
 typedef struct { uint64_t lo, hi; } block;
-enum { KEY_LEFT = 0, KEY_RIGHT = 1, KEY_PAYLOAD = 2, KEYS = 3, ROUND_KEYS = 11 };
+enum { KEY_LEFT = 0, KEY_RIGHT = 1, KEY_PAYLOAD = 2, KEY_PAYLOAD_HIGH = 3, KEYS = 4, ROUND_KEYS = 11 };
 
 static uint8_t round_key_bytes[KEYS][ROUND_KEYS * 16];
 static uint8_t sbox[256];
@@ -99,6 +99,51 @@ static inline void mmo(int key, const block *in, block *out, int n) {
     block c;
     aes_portable(round_key_bytes[key], (const uint8_t *)(in + i), (uint8_t *)&c);
     out[i].lo = in[i].lo ^ c.lo; out[i].hi = in[i].hi ^ c.hi;
+  }
+}
+#endif
+
+/* Both children of `count` parents, interleaved: out[2k] left, out[2k + 1] right.  cw: the level's correction word (core.c).
+ * Bit 0 of a seed is its control bit, bit 1 is clear.  Reads and writes up to three parents and six children past the end. */
+static inline block corrected(block child, block cw, uint64_t bit, uint64_t t) {
+  uint64_t m = 0 - t;
+  child.lo = (child.lo & ~2ull) ^ (((cw.lo & ~3ull) | bit) & m); child.hi ^= cw.hi & m;
+  return child;
+}
+#if defined(__VAES__) && defined(__AVX512F__) && !defined(LLMOS_PORTABLE)
+static inline void both_children(const block *parents, block *out, int count, block cw) {
+  const __m128i *kl = (const __m128i *)round_key_bytes[KEY_LEFT], *kr = (const __m128i *)round_key_bytes[KEY_RIGHT];
+  const __m512i one = _mm512_set_epi64(0, 1, 0, 1, 0, 1, 0, 1), not_two = _mm512_set_epi64(-1, -3, -1, -3, -1, -3, -1, -3);
+  const __m512i low = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), high = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+  const __m512i cl = _mm512_broadcast_i32x4(_mm_set_epi64x((long long)cw.hi, (long long)((cw.lo & ~3ull) | (cw.lo & 1))));
+  const __m512i cr = _mm512_broadcast_i32x4(_mm_set_epi64x((long long)cw.hi, (long long)((cw.lo & ~3ull) | (cw.lo >> 1 & 1))));
+  for (int i = 0; i < count; i += 4) {
+    __m512i a = _mm512_loadu_si512(parents + i);
+    __m512i l = _mm512_xor_si512(a, _mm512_broadcast_i32x4(kl[0])), r = _mm512_xor_si512(a, _mm512_broadcast_i32x4(kr[0]));
+    for (int k = 1; k < 10; k++) {
+      l = _mm512_aesenc_epi128(l, _mm512_broadcast_i32x4(kl[k]));
+      r = _mm512_aesenc_epi128(r, _mm512_broadcast_i32x4(kr[k]));
+    }
+    l = _mm512_and_si512(_mm512_xor_si512(a, _mm512_aesenclast_epi128(l, _mm512_broadcast_i32x4(kl[10]))), not_two);
+    r = _mm512_and_si512(_mm512_xor_si512(a, _mm512_aesenclast_epi128(r, _mm512_broadcast_i32x4(kr[10]))), not_two);
+    __mmask8 t = _mm512_test_epi64_mask(a, one);
+    t |= (__mmask8)(t << 1);
+    l = _mm512_mask_xor_epi64(l, t, l, cl); r = _mm512_mask_xor_epi64(r, t, r, cr);
+    _mm512_storeu_si512(out + 2 * i, _mm512_permutex2var_epi64(l, low, r));
+    _mm512_storeu_si512(out + 2 * i + 4, _mm512_permutex2var_epi64(l, high, r));
+  }
+}
+#else
+static inline void both_children(const block *parents, block *out, int count, block cw) {
+  block l[16], r[16];
+  for (int i = 0; i < count; i += 16) {
+    int w = count - i < 16 ? count - i : 16;
+    mmo(KEY_LEFT, parents + i, l, w); mmo(KEY_RIGHT, parents + i, r, w);
+    for (int k = 0; k < w; k++) {
+      uint64_t t = parents[i + k].lo & 1;
+      out[2 * (i + k)] = corrected(l[k], cw, cw.lo & 1, t);
+      out[2 * (i + k) + 1] = corrected(r[k], cw, cw.lo >> 1 & 1, t);
+    }
   }
 }
 #endif

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,9 @@ from mpc_inference.errors import CoreBuildFailed
 
 SOURCES = ("aes.h", "core.c")
 FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-std=gnu11", "-fPIC", "-shared")
+
+
+WIDE = ("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()
 
 
 def default_cache() -> Path:
@@ -44,7 +48,7 @@ def build(cache: Path | None = None, portable: bool = False) -> Path:
     """
     here, target = Path(__file__).parent, cache or default_cache()
     compiler = _compiler()
-    flags = [*FLAGS, *(["-DLLMOS_PORTABLE"] if portable else [])]
+    flags = [*FLAGS, *WIDE, *(["-DLLMOS_PORTABLE"] if portable else [])]
     digest = hashlib.sha256()
     for name in SOURCES:
         digest.update((here / name).read_bytes())

@@ -81,12 +81,13 @@ static block payload_word(block beta, block h0, block h1, u64 t1, int ws) {
   return (block){r[0], r[1]};
 }
 
-/* n keys of one depth.  alpha: the path, its top bit first (bit depth-1).  roots: party 0's then party 1's seeds.
- * Bit l of levels asks for a payload at level l (1..depth); betas: n x popcount(levels) blocks, in that order.
- * key: n x (depth + popcount(levels)) blocks: correction words, then payload corrections. */
+/* wide: leaves have two payload blocks, the second under KEY_PAYLOAD_HIGH.
+ * n keys of one depth.  alpha: the path, its top bit first (bit depth-1).  roots: party 0's then party 1's seeds.
+ * Bit l of levels asks for a payload at level l (1..depth); betas: n x payloads blocks, in that order.
+ * key: n x (depth + payloads) blocks: correction words, then payload corrections. */
 #define LANES 16
-void core_dpf_gen(int n, int depth, u64 levels, int ws, const u64 *alpha, const block *roots0, const block *roots1, const block *betas, block *key) {
-  int payloads = __builtin_popcountll(levels), stride = depth + payloads;
+void core_dpf_gen(int n, int depth, u64 levels, int ws, int wide, const u64 *alpha, const block *roots0, const block *roots1, const block *betas, block *key) {
+  int payloads = __builtin_popcountll(levels) + wide, stride = depth + payloads;
   for (int base = 0; base < n; base += LANES) {
     int m = n - base < LANES ? n - base : LANES;
     block s[2 * LANES], left[2 * LANES], right[2 * LANES], h[2 * LANES];
@@ -117,92 +118,95 @@ void core_dpf_gen(int n, int depth, u64 levels, int ws, const u64 *alpha, const 
         done++;
       }
     }
+    if (wide) {
+      mmo(KEY_PAYLOAD_HIGH, s, h, 2 * m);
+      for (int i = 0; i < m; i++)
+        key[(size_t)(base + i) * stride + depth + done] =
+            payload_word(betas[(size_t)(base + i) * payloads + done], h[i], h[m + i], s[m + i].lo & 1, ws);
+    }
   }
 }
 
 /* ---- evaluation (the parties) ------------------------------------------------------------------------------- */
-/* Children first..last of a level whose parents (from parent_first on) are given; indices may run past the domain, modulo it. */
-static void expand(const block *parents, int64_t parent_first, block *children, int64_t first, int64_t last, block cw) {
-  block left[512], right[512], cl = cw, cr = cw;
-  cl.lo = (cw.lo & ~3ull) | (cw.lo & 1); cr.lo = (cw.lo & ~3ull) | (cw.lo >> 1 & 1);
+/* A run of one level's nodes by index; indices may run past the domain, modulo it. */
+typedef struct { block *a, *b, *nodes; int64_t first, last; } strip; /* a: where nodes lie; b: the other buffer */
+
+static inline void expand(strip *s, int64_t first, int64_t last, block cw) {
   int64_t p0 = first >> 1, p1 = last >> 1;
-  const block *from = parents + (p0 - parent_first);
-  int count = (int)(p1 - p0 + 1);
-  mmo(KEY_LEFT, from, left, count); mmo(KEY_RIGHT, from, right, count);
-  for (int64_t c = first; c <= last; c++) {
-    int64_t p = (c >> 1) - p0;
-    block k = (c & 1) ? right[p] : left[p];
-    k.lo &= ~2ull;
-    children[c - first] = xor_if(k, (c & 1) ? cr : cl, from[p].lo & 1);
-  }
+  block *out = s->b;
+  both_children(s->nodes + (p0 - s->first), out, (int)(p1 - p0 + 1), cw);
+  s->b = s->a; s->a = out; s->nodes = out + (first & 1);
+  s->first = first; s->last = last;
 }
 
 static inline block root_of(block seed, int party) { seed.lo = (seed.lo & ~3ull) | (u64)party; return seed; }
 
-/* SiLU: y = silu(x) for x = (c - r) mod 2^bits, scale 2^fraction; leaf blocks hold two positions of 2^seg integers each,
- * words (1, r mod 2^seg) of 32 bits; level `coarse` holds (1, r).  table[c mod 2^seg][core + 1][2]: value and slope a segment.
- * The core is x in about (-half, half), in segments; above it y = x << up, below it 0. */
+static inline void plant(strip *s, block *a, block *b, block root, int64_t first, int64_t last) {
+  s->a = s->nodes = a; s->b = b; s->first = first; s->last = last;
+  for (int64_t k = first; k <= last; k++) a[k - first] = root;
+}
+
+/* SiLU: y = silu(x) for x = (c - r) mod 2^bits, scale 2^fraction.  A leaf node holds four positions of 2^seg integers each as two
+ * payload blocks of words (1, r mod 2^seg) of 32 bits; level `coarse` holds (1, r).  table[c mod 2^seg][2 half + 1][2]: value and
+ * minus the slope, by rising position.  The core is x in about (-half, half) segments; above it y = x << up, below it 0. */
+typedef u32 four __attribute__((vector_size(16), aligned(4), may_alias));
+#define SILU_LANES 8
 void core_silu(int party, int n, int bits, int seg, int coarse, int half, int up, const block *roots, const block *keys, const u32 *c, const u32 *table, u32 *y) {
-  int positions = bits - seg, depth = positions - 1, stride = depth + 2, core = 2 * half + 1;
-  int64_t total = 1ll << positions, per_coarse = total >> coarse;
-  block a[520], b[520], h[520];
-  for (int i = 0; i < n; i++) {
-    const block *cw = keys + (size_t)i * stride;
-    u32 ci = c[i], clo = ci & ((1u << seg) - 1);
-    int64_t chi = (int64_t)(ci >> seg);
-    /* position j holds x in (clo + (chi - j - 1) 2^seg, clo + (chi - j) 2^seg]; the core is j in [chi - half, chi + half] */
-    int64_t j0 = chi - half, j1 = chi + half;
-    /* far positive: x >= half segments: j below j0 down to chi - total/2 (x up to half the ring) */
-    int64_t far_last = j0 - 1, far_first = chi - total / 2 + 1;
-    int64_t edge = (far_last + 1) & ~(per_coarse - 1); /* coarse nodes end here; edge..far_last by leaves */
-    int64_t lo = (edge < j0 ? edge : j0), hi = j1;
-    block root = root_of(roots[i], party);
-    /* walk down, keeping the nodes that cover leaves lo>>1 .. hi>>1, and at `coarse` also those of the far region */
-    int64_t cov0 = lo >> 1, cov1 = hi >> 1;
-    int64_t cn0 = (far_first + per_coarse - 1) >> (positions - coarse); /* whole nodes only: x below half the ring */
-    block *cur = a, *next = b; int64_t cur_first = (cn0 >> coarse), cur_last = cov1 >> depth;
-    for (int64_t k = cur_first; k <= cur_last; k++) cur[k - cur_first] = root;
-    u32 acc = 0;
+  int positions = bits - seg, depth = positions - 2, stride = depth + 3, core = 2 * half + 1, down = positions - coarse;
+  int64_t total = 1ll << positions;
+  block room[SILU_LANES][2][96], low[96], high[96];
+  u32 tab[2 * 448];
+  for (int base = 0; base < n; base += SILU_LANES) {
+    int lanes = n - base < SILU_LANES ? n - base : SILU_LANES;
+    strip s[LANES];
+    int64_t cn0[LANES], cn1[LANES], edge[LANES], j0[LANES], cov0[LANES], cov1[LANES];
+    u32 acc[LANES] = {0};
+    for (int i = 0; i < lanes; i++) {
+      int64_t chi = (int64_t)(c[base + i] >> seg);
+      /* position j holds x in (clo + (chi - j - 1) 2^seg, clo + (chi - j) 2^seg]; the core is j in [chi - half, chi + half] */
+      j0[i] = chi - half;
+      edge[i] = (j0[i] >> down) << down;                                /* whole coarse nodes end here, leaves go on to j0 */
+      cn0[i] = (chi - total / 2 + (1ll << down)) >> down;               /* whole nodes with x below half the ring */
+      cn1[i] = (edge[i] >> down) - 1;
+      cov0[i] = edge[i] >> 2; cov1[i] = (chi + half) >> 2;
+      plant(s + i, room[i][0], room[i][1], root_of(roots[base + i], party), cn0[i] >> coarse, cov1[i] >> depth);
+    }
     for (int l = 1; l <= depth; l++) {
-      int64_t f = l <= coarse ? (cn0 >> (coarse - l)) : (cov0 >> (depth - l)), t = cov1 >> (depth - l);
-      expand(cur, cur_first, next, f, t, cw[l - 1]);
-      block *swap = cur; cur = next; next = swap; cur_first = f;
-      if (l == coarse) {
-        int64_t e = edge >> (positions - coarse);
-        int count = (int)(e - f);
-        if (count > 0) {
-          mmo(KEY_PAYLOAD, cur, h, count);
-          block p = cw[depth];
+      for (int i = 0; i < lanes; i++)
+        expand(s + i, l <= coarse ? cn0[i] >> (coarse - l) : cov0[i] >> (depth - l), cov1[i] >> (depth - l), keys[(size_t)(base + i) * stride + l - 1]);
+      if (l == coarse)
+        for (int i = 0; i < lanes; i++) {
+          int count = (int)(cn1[i] - cn0[i] + 1);
+          block p = keys[(size_t)(base + i) * stride + depth];
+          mmo(KEY_PAYLOAD, s[i].nodes, low, count);
           for (int k = 0; k < count; k++) {
-            u32 m = (u32)(0 - (cur[k].lo & 1)), on = (u32)h[k].lo + ((u32)p.lo & m), onr = (u32)(h[k].lo >> 32) + ((u32)(p.lo >> 32) & m);
-            u32 wrapped = f + k < 0 ? 1u << bits : 0; /* an index below zero stands for r - 2^bits */
-            acc += ((ci + wrapped) * on - onr) << up;
+            u32 m = (u32)(0 - (s[i].nodes[k].lo & 1)), on = (u32)low[k].lo + ((u32)p.lo & m), onr = (u32)(low[k].lo >> 32) + ((u32)(p.lo >> 32) & m);
+            u32 wrapped = cn0[i] + k < 0 ? 1u << bits : 0; /* an index below zero stands for r - 2^bits */
+            acc[i] += ((c[base + i] + wrapped) * on - onr) << up;
           }
         }
-      }
     }
-    int leaves = (int)(cov1 - cov0 + 1);
-    mmo(KEY_PAYLOAD, cur, h, leaves);
-    block p = cw[depth + 1];
-    const u32 *row = table + (size_t)clo * core * 2;
-    u32 pw[4] = {(u32)p.lo, (u32)(p.lo >> 32), (u32)p.hi, (u32)(p.hi >> 32)};
-    for (int k = 0; k < leaves; k++) {
-      u32 m = (u32)(0 - (cur[k].lo & 1));
-      u32 w[4] = {(u32)h[k].lo, (u32)(h[k].lo >> 32), (u32)h[k].hi, (u32)(h[k].hi >> 32)};
-      for (int z = 0; z < 2; z++) {
-        int64_t j = ((cov0 + k) << 1) + z;
-        u32 on = w[2 * z] + (pw[2 * z] & m), onr = w[2 * z + 1] + (pw[2 * z + 1] & m);
-        if (j >= j0 && j <= j1) {
-          const u32 *ab = row + 2 * (j1 - j);
-          acc += ab[0] * on - ab[1] * onr;
-        } else if (j >= edge && j < j0) {
-          /* x = clo + (chi - j) 2^seg - (r mod 2^seg), exactly */
-          u32 x = clo + (u32)((chi - j) << seg);
-          acc += (x * on - onr) << up;
-        }
+    for (int i = 0; i < lanes; i++) {
+      u32 ci = c[base + i], clo = ci & ((1u << seg) - 1);
+      int64_t chi = (int64_t)(ci >> seg), start = cov0[i] << 2;
+      int leaves = (int)(cov1[i] - cov0[i] + 1);
+      u32 *t = tab;
+      for (int64_t j = start; j < j0[i]; j++) { u32 x = clo + (u32)((chi - j) << seg); *t++ = x << up; *t++ = 0 - (1u << up); }
+      memcpy(t, table + (size_t)clo * core * 2, sizeof(u32) * 2 * (size_t)core);
+      t += 2 * core;
+      memset(t, 0, sizeof(u32) * 8);
+      mmo(KEY_PAYLOAD, s[i].nodes, low, leaves); mmo(KEY_PAYLOAD_HIGH, s[i].nodes, high, leaves);
+      const block *p = keys + (size_t)(base + i) * stride + depth + 1;
+      four p0, p1, sum = {0, 0, 0, 0};
+      memcpy(&p0, p, 16); memcpy(&p1, p + 1, 16);
+      for (int k = 0; k < leaves; k++) {
+        u32 m = (u32)(0 - (s[i].nodes[k].lo & 1));
+        four mm = {m, m, m, m};
+        sum += (*(const four *)(low + k) + (p0 & mm)) * *(const four *)(tab + 8 * k) + (*(const four *)(high + k) + (p1 & mm)) * *(const four *)(tab + 8 * k + 4);
       }
+      u32 all = acc[i] + sum[0] + sum[1] + sum[2] + sum[3];
+      y[base + i] = party ? 0 - all : all;
     }
-    y[i] = party ? 0 - acc : acc;
   }
 }
 
@@ -210,31 +214,33 @@ void core_silu(int party, int n, int bits, int seg, int coarse, int half, int up
  * exp(-(r mod 2^seg)).  hi[d] stands for segment distance 1 - d; lo[c mod 2^seg]; anything farther below is 0. */
 void core_exp(int party, int n, int bits, int seg, int span, const block *roots, const block *keys, const u32 *c, const double *hi, const double *lo, u64 *e) {
   int positions = bits - seg, depth = positions - 1, stride = depth + 1;
-  block a[64], b[64], h[64];
-  for (int i = 0; i < n; i++) {
-    const block *cw = keys + (size_t)i * stride;
-    int64_t chi = (int64_t)(c[i] >> seg), j0 = chi - 1, j1 = chi - 2 + span, cov0 = j0 >> 1, cov1 = j1 >> 1;
-    double scale = lo[c[i] & ((1u << seg) - 1)];
-    block *cur = a, *next = b, root = root_of(roots[i], party);
-    int64_t first = cov0 >> depth;
-    for (int64_t k = first; k <= cov1 >> depth; k++) cur[k - first] = root;
-    for (int l = 1; l <= depth; l++) {
-      int64_t f = cov0 >> (depth - l);
-      expand(cur, first, next, f, cov1 >> (depth - l), cw[l - 1]);
-      block *swap = cur; cur = next; next = swap; first = f;
+  block room[LANES][2][24], h[24];
+  for (int base = 0; base < n; base += LANES) {
+    int lanes = n - base < LANES ? n - base : LANES;
+    strip s[LANES];
+    int64_t j0[LANES], cov0[LANES], cov1[LANES];
+    for (int i = 0; i < lanes; i++) {
+      j0[i] = (int64_t)(c[base + i] >> seg) - 1;
+      cov0[i] = j0[i] >> 1; cov1[i] = (j0[i] + span - 1) >> 1;
+      plant(s + i, room[i][0], room[i][1], root_of(roots[base + i], party), cov0[i] >> depth, cov1[i] >> depth);
     }
-    int leaves = (int)(cov1 - cov0 + 1);
-    mmo(KEY_PAYLOAD, cur, h, leaves);
-    block p = cw[depth];
-    u64 acc = 0;
-    for (int k = 0; k < leaves; k++) {
-      u64 m = 0 - (cur[k].lo & 1), w[2] = {h[k].lo + (p.lo & m), h[k].hi + (p.hi & m)};
-      for (int z = 0; z < 2; z++) {
-        int64_t j = ((cov0 + k) << 1) + z;
-        if (j >= j0 && j <= j1) acc += (u64)(int64_t)rint(hi[j - j0] * scale) * w[z];
+    for (int l = 1; l <= depth; l++)
+      for (int i = 0; i < lanes; i++) expand(s + i, cov0[i] >> (depth - l), cov1[i] >> (depth - l), keys[(size_t)(base + i) * stride + l - 1]);
+    for (int i = 0; i < lanes; i++) {
+      int leaves = (int)(cov1[i] - cov0[i] + 1);
+      double scale = lo[c[base + i] & ((1u << seg) - 1)];
+      mmo(KEY_PAYLOAD, s[i].nodes, h, leaves);
+      block p = keys[(size_t)(base + i) * stride + depth];
+      u64 acc = 0;
+      for (int k = 0; k < leaves; k++) {
+        u64 m = 0 - (s[i].nodes[k].lo & 1), w[2] = {h[k].lo + (p.lo & m), h[k].hi + (p.hi & m)};
+        for (int z = 0; z < 2; z++) {
+          int64_t d = ((cov0[i] + k) << 1) + z - j0[i];
+          if (d >= 0 && d < span) acc += (u64)(int64_t)rint(hi[d] * scale) * w[z];
+        }
       }
+      e[base + i] = party ? 0 - acc : acc;
     }
-    e[i] = party ? 0 - acc : acc;
   }
 }
 
@@ -272,29 +278,26 @@ static double curve(int kind, double x, double unit, double shift, double least)
 
 void core_curve(int party, int n, int bits, int leaf, int first_level, int kind, double unit, double shift, double scale, const block *roots, const block *keys, const u64 *c, u64 *y) {
   int depth = bits - leaf, stride = depth + depth - first_level + 1;
-  block a[160], b[160], h[160];
+  block a[96], b[96], h[96];
   double least = ldexp(1.0, leaf);
   for (int i = 0; i < n; i++) {
     const block *cw = keys + (size_t)i * stride;
     int64_t ci = (int64_t)c[i];
-    block *cur = a, *next = b;
-    int64_t have = 0; /* extended index of cur[0] */
-    cur[0] = root_of(roots[i], party); cur[1] = cur[0];
-    have = -1;
+    strip s;
+    plant(&s, a, b, root_of(roots[i], party), -1, 0);
     u64 acc = 0;
     for (int l = 1; l <= depth; l++) {
       int w = bits - l;
       int64_t kc = ci >> w, kp = ci >> (w + 1);
-      int64_t parents = l - 1 >= 6 ? 32 : 1ll << (l - 1); /* the nodes kp - parents .. kp were kept */
+      int64_t parents = l - 1 >= 6 ? 32 : 1ll << (l - 1); /* the nodes kp - parents .. kp go on, the others were emitted */
       int64_t low = l == 1 ? kc - 2 : 2 * (kp - parents);
-      expand(cur, have, next, low, kc, cw[l - 1]);
-      block *swap = cur; cur = next; next = swap; have = low;
+      expand(&s, low, kc, cw[l - 1]);
       int64_t keep = l >= 6 ? kc - 32 : kc - (1ll << l);
       int64_t last = l == depth ? kc : keep - 1, from = kc - (1ll << l) + 1; /* a node once only: the domain is a ring */
       if (from < low) from = low;
       if (l >= first_level && last >= from) {
         int count = (int)(last - from + 1);
-        const block *emit = cur + (from - low);
+        const block *emit = s.nodes + (from - low);
         mmo(KEY_PAYLOAD, emit, h, count);
         block p = cw[depth + l - first_level];
         double width = ldexp(1.0, w);
@@ -306,9 +309,6 @@ void core_curve(int party, int n, int bits, int leaf, int first_level, int kind,
           double slope = (ft - fl) / 1024.0, value = ft + (fm - (ft + fl) / 2) / 2 - slope / 2;
           acc += (u64)(int64_t)rint(value * scale) * on - (u64)(int64_t)rint(slope * scale) * onr;
         }
-      }
-      if (keep > have && l < depth) { /* drop what was emitted */
-        memmove(cur, cur + (keep - have), sizeof(block) * (size_t)(kc - keep + 1)); have = keep;
       }
     }
     y[i] = party ? 0 - acc : acc;

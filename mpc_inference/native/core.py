@@ -20,9 +20,10 @@ U8, U16, U32, U64 = NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint32], N
 F64 = NDArray[np.float64]
 BLOCK = 16  # bytes of a seed, a correction word or a payload correction
 
-# Nothing up the sleeve: the first 48 bytes of the fractional part of pi.
+# Nothing up the sleeve: the first 64 bytes of the fractional part of pi.
 FIXED_KEYS = bytes.fromhex(
     "243f6a8885a308d313198a2e03707344a4093822299f31d0082efa98ec4e6c89452821e638d01377be5466cf34e90c6c"
+    "c0ac29b7c97c50dd3f84d5b5b5470917"
 )
 
 
@@ -59,14 +60,15 @@ class Core:
         call(_pointer(weight), _pointer(x), _pointer(out), rows, cols, m)
         return out
 
-    def dpf_gen(self, depth: int, levels: int, word: int, alpha: U64, roots0: U8, roots1: U8, betas: U8) -> U8:
+    def dpf_gen(self, depth: int, levels: int, word: int, alpha: U64, roots0: U8, roots1: U8, betas: U8, wide: bool = False) -> U8:
         """Keys for n point functions: (n, (depth + payloads) * 16) bytes, the same for both parties.
 
         alpha: (n,) paths; levels: bit l set = payload at level l; word: 4 or 8 bytes; betas: (n, payloads, 16).
+        wide: leaves have a second payload block.
         """
-        n, payloads = len(alpha), int(levels).bit_count()
+        n, payloads = len(alpha), int(levels).bit_count() + wide
         out = np.empty((n, (depth + payloads) * BLOCK), np.uint8)
-        self._lib.core_dpf_gen(n, depth, ctypes.c_uint64(levels), word, _pointer(alpha), _pointer(roots0), _pointer(roots1), _pointer(betas),
+        self._lib.core_dpf_gen(n, depth, ctypes.c_uint64(levels), word, int(wide), _pointer(alpha), _pointer(roots0), _pointer(roots1), _pointer(betas),
                                _pointer(out))
         return out
 

@@ -4,7 +4,7 @@ The parties open c = x + r modulo 2^36. The tree of an incremental point functio
 as the x that they stand for; each level has its payload (1, ten bits of r below the node), so a chord a node suffices.
 Relative error at most 2^-13.4 for the inverse square root and 2^-12 for the reciprocal (half the chord's, which is centred), for x >= 2^10.
 Boneh et al., IEEE S&P 2021 (payloads at every level); the cut that depends on c is ours: any tiling of r's axis may, because c is public.
-It does NOT answer x = 0, x >= 2^36 or (to that precision) x < 2^10: a caller scales so that they cannot occur.
+It does NOT answer x = 0, x above 63/64 of 2^36 or (to that precision) x < 2^10: a caller scales so that they cannot occur.
 """
 
 from __future__ import annotations

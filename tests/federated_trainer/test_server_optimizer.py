@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAdam
 
 from federated_trainer.server_optimizer import ServerOptimizer
@@ -27,7 +29,9 @@ def test_fedadam_agrees_with_flower() -> None:
         theirs.current_arrays = {"w": other}
         theirs.eta = 0.1 * (1 - 0.9 ** (round_number + 1)) / np.sqrt(1 - 0.99 ** (round_number + 1))
         content = RecordDict({"arrays": ArrayRecord({"w": Array(other + mean)}), "metrics": MetricRecord({"num-examples": 1})})
-        aggregated, _ = theirs.aggregate_train(round_number, [Message(content, dst_node_id=1, message_type="train")])
+        # A Message can be made within a run only; the strategy reads these two attributes of a reply.
+        reply = SimpleNamespace(content=content, has_error=lambda: False, metadata=SimpleNamespace(src_node_id=1))
+        aggregated, _ = theirs.aggregate_train(round_number, [reply])  # type: ignore[list-item]
         assert aggregated is not None
         other = aggregated["w"].numpy()
         weights, state = ours.step(weights, mean)

@@ -8,6 +8,8 @@ import httpx
 import openai
 import pytest
 
+from gateway.http.limits import WireLimits
+
 NAME, STAND_IN = "Sarah Connor", "Maria Jensen"
 MAIL = "sarah.connor@cyberdyne.com"
 TEXT = f"I am {NAME}, write to {MAIL}."
@@ -222,3 +224,14 @@ def test_logprobs_do_not_show_what_the_response_rule_masked(llmos: Any, stream: 
     said = "".join((c.get("delta") or c.get("message") or {}).get("content") or "" for e in events for c in e["choices"])
     assert re.fullmatch(r"ask [^0-9]+ about it", said)
     assert "1111" not in response.text
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_what_was_sent_shows_only_where_the_deployment_allows_it(start_gateway: Any, allowed: bool) -> None:
+    limits = WireLimits(max_body_bytes=100_000, request_timeout_s=10, max_concurrent_requests=8, may_show_sent=allowed)
+    with start_gateway(limits=limits) as llmos:
+        client = llmos.client(default_headers={"x-llmos-show-sent": "true"})
+        answer = client.chat.completions.with_raw_response.create(model="echo", messages=ASK, stream=True)
+        text = answer.http_response.read().decode()
+    assert (": llmos-sent " in text) is allowed
+    assert (STAND_IN in text) is allowed

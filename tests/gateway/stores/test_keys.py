@@ -24,9 +24,7 @@ async def keys(redis: Redis) -> AsyncIterator[ValkeyKeys]:
 
 async def test_a_new_key_is_found_with_all_that_it_was_given(keys: ValkeyKeys) -> None:
     limits = Limits(requests_per_minute=5)
-    key = await keys.create(
-        tenant="acme", role="auditor", label="laptop", created_by="ann", models=("m*",), policies=("p",), limits=limits
-    )
+    key = await keys.create(tenant="acme", role="auditor", label="laptop", created_by="ann", models=("m*",), policies=("p",), limits=limits)
     principal = await keys.find(key.text)
     assert principal is not None
     assert (principal.tenant, principal.key_id, principal.role) == ("acme", key.key_id, "auditor")

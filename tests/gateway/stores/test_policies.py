@@ -119,7 +119,7 @@ async def test_a_check_can_refuse_a_policy_before_it_is_written(redis: Redis) ->
     async def refuse(policy: Policy) -> None:
         raise InvalidPolicy("recall is under its floor")
 
-    async with ValkeyPolicies(redis, check=refuse) as store:
+    async with ValkeyPolicies(redis, checks=(refuse,)) as store:
         with pytest.raises(InvalidPolicy, match="floor"):
             await put(store, "id: p\n")
         assert await store.all() == []
