@@ -45,7 +45,7 @@ async def run(url: str, quick: bool) -> dict[str, Any]:
             else:
                 curves[name] = await _tokens(client, name, quick)
             print(f"{name:12}", "  ".join(f"{e:g}: {a:.2f}" for e, a in curves[name]), flush=True)
-    _plot(curves, clean)
+            _plot(curves, clean)
     return {"task": "sentiment, 16 reviews, first token", "quick": quick, "greedy": clean, "curves": curves}
 
 

@@ -12,13 +12,13 @@ from typing import Any
 from bench.dp.client import PrivateClient
 from policies.dp import TokenRule
 
-TOKENS = 64
+TOKENS = 32
 RULE = TokenRule(kind="token", clip=10.0, temperature=1.0, max_tokens=TOKENS)
 
 
 async def run(url: str, quick: bool) -> dict[str, Any]:
     """The ratio, and the tokens per second of each."""
-    pairs = 3 if quick else 12
+    pairs = 6 if quick else 24
     spent = {"plain": 0.0, "private": 0.0}
     drawn = {"plain": 0, "private": 0}
     async with PrivateClient(url) as client:

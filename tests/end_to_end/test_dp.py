@@ -53,7 +53,7 @@ def client_under(gateway: Any, mechanism: dict[str, Any], epsilon: float = 1e5, 
         return key
 
     run: Callable[[Coroutine[Any, Any, str]], str] = asyncio.run
-    return openai.OpenAI(base_url=gateway.url + "/v1", api_key=run(prepared()), max_retries=0, timeout=120)
+    return openai.OpenAI(base_url=gateway.url + "/v1", api_key=run(prepared()), max_retries=0, timeout=240)
 
 
 @pytest.mark.vllm
