@@ -86,7 +86,5 @@ async def clients(parts: AdminParts) -> AsyncIterator[Clients]:
 
     made = {role: await parts.keys.create(tenant="acme", role=role, created_by="test") for role in ROLES}
     async with contextlib.AsyncExitStack() as stack:
-        by_role = {
-            role: await stack.enter_async_context(client(authorization=f"Bearer {key.text}")) for role, key in made.items()
-        }
+        by_role = {role: await stack.enter_async_context(client(authorization=f"Bearer {key.text}")) for role, key in made.items()}
         yield Clients(by_role, await stack.enter_async_context(client()))

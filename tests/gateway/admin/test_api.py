@@ -12,9 +12,12 @@ import pytest
 
 from gateway.access.roles import PERMISSIONS, Permission
 from gateway.admin.parts import AdminParts
+from gateway.admin.privacy import erase_tenant
 from gateway.audit.chain import public_key_from_text
 from gateway.audit.verify import verify_export
+from gateway.exchange import ConversationScope
 from gateway.stores.tenants import Tenant
+from policies.load import load_policy
 
 GUARDED = {
     ("GET", "/policies"): Permission.READ_POLICIES,
@@ -162,19 +165,16 @@ async def test_what_cannot_be_audited_is_not_done(clients: Any, parts: AdminPart
     redis = parts.keys._redis
     await redis.set("llmos:{audit}:log:-", "not a stream")
     assert (await clients["operator"].post("/keys", json={"tenant": "evil"})).status_code == 503
-    assert [record for record in await parts.keys.all("evil")] == []
+    assert await parts.keys.all("evil") == []
 
 
 async def test_erasing_a_tenant_leaves_nothing_of_it_on_the_disk(parts: AdminParts, valkey: str) -> None:
-    from gateway.admin.privacy import erase_tenant
-    from gateway.exchange import ConversationScope
-    from policies.load import load_policy
-
     assert parts.dry_run is not None
     policy = load_policy("id: p\nentities: {PERSON: {action: surrogate}}\n")
     for tenant in ("acme", "other"):
         scope = ConversationScope(tenant, "k", "c")
-        await parts.dry_run.pseudonyms.replace(scope, ["Sarah Connor"], [(await parts.dry_run.detector.detect(["Sarah Connor"], policy))[0]], policy)
+        spans = await parts.dry_run.detector.detect(["Sarah Connor"], policy)
+        await parts.dry_run.pseudonyms.replace(scope, ["Sarah Connor"], spans, policy)
     redis = parts.keys._redis
     (mine,) = [name async for name in redis.scan_iter(match="llmos:vault:*") if parts.vault._tenant_entry("acme").encode() in name]
     wrapped = await redis.hget(mine, "k")

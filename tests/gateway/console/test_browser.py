@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ def test_a_policy_changed_in_the_console_binds_the_next_request(running: Running
     shoot(page, "playground")
 
     page.goto(f"{running.url}/console/policy?pack=default")
-    page.fill("#source", "id: acme\ndescription: People at Acme are masked.\nextends: default\nmatch: {tenants: [acme]}\nentities: {PERSON: {acton: mask}}\n")
+    page.fill("#source", "id: acme\nextends: default\nmatch: {tenants: [acme]}\nentities: {PERSON: {acton: mask}}\n")
     page.click("text=Show what would change")
     assert "did you mean 'action'" in page.inner_text("[role=alert]")
     page.fill("#source", page.input_value("#source").replace("acton", "action"))
