@@ -19,7 +19,7 @@ MAX_DEPTH = 3
 WORD_FIELDS = frozenset(
     {
         *("action", "actor", "alias", "api", "author", "backend", "budget", "code", "component", "detector", "digest", "entity", "env"),
-        *("error", "event", "fault", "host", "key_id", "kind", "level", "logger", "mechanism", "method", "model", "name", "outcome"),
+        *("error", "event", "fault", "key_id", "kind", "level", "logger", "mechanism", "method", "model", "name", "outcome"),
         *(
             "path",
             "peer",
