@@ -19,8 +19,20 @@ MAX_DEPTH = 3
 WORD_FIELDS = frozenset(
     {
         *("action", "actor", "alias", "api", "author", "backend", "budget", "code", "component", "detector", "digest", "entity", "env"),
-        *("error", "event", "fault", "host", "key_id", "kind", "level", "logger", "mechanism", "method", "model", "name", "outcome"),
-        *("path", "peer", "places", "policy", "policy_id", "privacy_unit", "reason_code", "release", "request_id", "reservation_id", "role"),
+        *("error", "event", "fault", "key_id", "kind", "level", "logger", "mechanism", "method", "model", "name", "outcome"),
+        *(
+            "path",
+            "peer",
+            "places",
+            "policy",
+            "policy_id",
+            "privacy_unit",
+            "reason_code",
+            "release",
+            "request_id",
+            "reservation_id",
+            "role",
+        ),
         *("route", "signal", "stage", "state", "store", "target", "tenant", "timestamp", "unit", "version", "window", "worker"),
     }
 )

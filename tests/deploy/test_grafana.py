@@ -19,6 +19,7 @@ def test_every_metric_of_the_dashboard_exists() -> None:
     meter.outcome("chat.completions", "ok", 0.1)
     meter.replaced({("PERSON", "mask"): 1})
     served = generate_latest(meter.registry).decode()
-    asked = set(re.findall(r"llmos_[a-z_]+", " ".join(target["expr"] for p in json.loads(DASHBOARD.read_text())["panels"] for target in p["targets"])))
+    queries = [target["expr"] for panel in json.loads(DASHBOARD.read_text())["panels"] for target in panel["targets"]]
+    asked = set(re.findall(r"llmos_[a-z_]+", " ".join(queries)))
     assert asked
     assert all(re.search(rf"^{name}[{{ ]", served, re.MULTILINE) for name in asked)

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,14 +134,15 @@ def test_a_policy_changed_in_the_console_binds_the_next_request(running: Running
     context = browser.new_context(viewport={"width": 1280, "height": 860}, color_scheme="light")
     faults: list[str] = []
     page = signed_in(context, running)
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    # the browser logs each answer over 399 too, and a refused document is one on purpose
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" and "422" not in message.text else None)
 
     page.click("text=Try it")
     page.wait_for_selector("mark")
     shoot(page, "playground")
 
     page.goto(f"{running.url}/console/policy?pack=default")
-    page.fill("#source", "id: acme\ndescription: People at Acme are masked.\nextends: default\nmatch: {tenants: [acme]}\nentities: {PERSON: {acton: mask}}\n")
+    page.fill("#source", "id: acme\nextends: default\nmatch: {tenants: [acme]}\nentities: {PERSON: {acton: mask}}\n")
     page.click("text=Show what would change")
     assert "did you mean 'action'" in page.inner_text("[role=alert]")
     page.fill("#source", page.input_value("#source").replace("acton", "action"))
@@ -238,8 +240,8 @@ def test_axe_finds_no_serious_fault(running: Running, browser: Any, scheme: str,
     page.set_viewport_size({"width": 390, "height": 844})
     faults += serious(page, "playground, narrow")
     shoot(page, f"playground-narrow-{scheme}-{language}")
-    assert page.evaluate("document.documentElement.scrollWidth <= 391"), "a narrow page scrolls sideways"
     assert faults == []
+    assert page.evaluate("document.documentElement.scrollWidth <= 391"), "a narrow page scrolls sideways"
     context.close()
 
 

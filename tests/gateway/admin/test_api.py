@@ -1,0 +1,189 @@
+"""The admin API: who may what, edits that don't overwrite each other, and an audit that stands before each act."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from gateway.access.roles import PERMISSIONS, Permission
+from gateway.admin.parts import AdminParts
+from gateway.admin.privacy import erase_tenant
+from gateway.audit.chain import public_key_from_text
+from gateway.audit.verify import verify_export
+from gateway.exchange import ConversationScope
+from gateway.stores.tenants import Tenant
+from policies.load import load_policy
+
+GUARDED = {
+    ("GET", "/policies"): Permission.READ_POLICIES,
+    ("PUT", "/policies/p"): Permission.WRITE_POLICIES,
+    ("DELETE", "/policies/p"): Permission.WRITE_POLICIES,
+    ("POST", "/policies/p/rollback/1"): Permission.WRITE_POLICIES,
+    ("POST", "/policies/diff"): Permission.READ_POLICIES,
+    ("POST", "/scrub"): Permission.DRY_RUN,
+    ("GET", "/keys"): Permission.READ_KEYS,
+    ("POST", "/keys"): Permission.WRITE_KEYS,
+    ("POST", "/keys/key_1/revoke"): Permission.WRITE_KEYS,
+    ("POST", "/keys/key_1/rotate"): Permission.WRITE_KEYS,
+    ("GET", "/budgets"): Permission.READ_BUDGETS,
+    ("GET", "/audit/records"): Permission.READ_AUDIT,
+    ("GET", "/audit/verify"): Permission.READ_AUDIT,
+    ("GET", "/audit/export"): Permission.READ_AUDIT,
+    ("GET", "/models"): Permission.READ_MODELS,
+    ("PUT", "/models/m"): Permission.WRITE_MODELS,
+    ("DELETE", "/models/m"): Permission.WRITE_MODELS,
+}
+
+
+@pytest.mark.parametrize("role", [role for role in PERMISSIONS if role != "caller"])
+async def test_each_endpoint_asks_for_its_permission(clients: Any, role: str) -> None:
+    for (method, path), permission in GUARDED.items():
+        answer = await clients[role].request(method, path, json={} if method in ("PUT", "POST") else None)
+        assert (answer.status_code == 403) == (permission not in PERMISSIONS[role]), (method, path, answer.text)
+
+
+async def test_every_endpoint_of_the_document_is_guarded(clients: Any) -> None:
+    document = (await clients.anonymous.get("/openapi.json")).json()
+    for path, operations in document["paths"].items():
+        for method in operations:
+            answer = await clients.anonymous.request(method, path.replace("{version}", "1").replace("{", "").replace("}", ""), json={})
+            assert answer.status_code == 401, (method, path)
+
+
+async def test_a_callers_key_and_a_wrong_key_are_refused_audited_and_limited(clients: Any, parts: AdminParts) -> None:
+    assert (await clients["caller"].get("/policies")).status_code == 403
+    wrong = {"authorization": "Bearer llmos-wrong"}
+    statuses = [(await clients.anonymous.get("/policies", headers=wrong)).status_code for _ in range(12)]
+    assert set(statuses[:9]) == {401}
+    assert statuses[-1] == 429
+    refusals = [link async for link in parts.audit.links("-") if b"sign_in.refused" in link.record]
+    assert len(refusals) == 10
+    assert (await clients["admin"].get("/policies")).status_code == 200  # a good key is never held back
+
+
+async def put(client: httpx.AsyncClient, source: str, etag: str | None = None) -> httpx.Response:
+    headers = {"if-match": etag} if etag is not None else {}
+    return await client.put("/policies/p", json={"source": source, "reason": "because"}, headers=headers)
+
+
+async def test_a_policy_is_made_changed_and_rolled_back(clients: Any) -> None:
+    admin = clients["policy_admin"]
+    first = await put(admin, "id: p\nlanguages: [en]\n")
+    assert first.status_code == 200
+    stale = first.headers["etag"]
+    changed = await put(admin, "id: p\nlanguages: [zh]\n", stale)
+    assert changed.json()["version"] == 2
+    conflict = await put(admin, "id: p\n", stale)
+    assert (conflict.status_code, conflict.json()["error"]["code"]) == (412, "edit_conflict")
+    difference = (await admin.post("/policies/diff", json={"source": "id: p\nlanguages: [en]\n"})).json()["data"]
+    assert difference == [{"path": "languages", "kind": "changed", "before": ["zh"], "after": ["en"]}]
+    back = await admin.post("/policies/p/rollback/1", json={"reason": "was right"})
+    assert back.json()["version"] == 3
+    read = (await admin.get("/policies/p")).json()
+    assert (read["effective"]["languages"], read["reason"]) == (["en"], "was right")
+    assert [entry["version"] for entry in (await admin.get("/policies/p/history")).json()["data"]] == [3, 2, 1]
+
+
+@pytest.mark.parametrize("source", ["id: p\nlimts: {}\n", "id: p\n\tx", "id: other\n", "id: p\nextends: q\n"])
+async def test_a_bad_policy_is_refused_and_nothing_changes(clients: Any, parts: AdminParts, source: str) -> None:
+    assert (await put(clients["policy_admin"], source)).status_code in (400, 422)
+    assert await parts.policies.all() == []
+
+
+async def test_a_recall_floor_binds_a_production_tenant(clients: Any, parts: AdminParts, tmp_path: Path) -> None:
+    labelled = tmp_path / "labelled.jsonl"
+    text = "Sarah Connor met Kyle Reese"
+    spans = [{"start": 0, "end": 12, "entity": "PERSON"}, {"start": 17, "end": 27, "entity": "PERSON"}]
+    labelled.write_bytes(orjson.dumps({"text": text, "spans": spans}))
+    floor = "id: p\nentities: {PERSON: {action: mask}}\nrecall_floor: {overall: %s}\n"
+    await parts.tenants.put(Tenant("acme", production=True))
+    assert "without a labelled file" in (await put(clients["admin"], floor % "0.5")).json()["error"]["message"]
+    await parts.tenants.put(Tenant("acme", production=True, labelled_file=str(labelled)))
+    refused = await put(clients["admin"], floor % "0.9")
+    assert refused.status_code == 422
+    assert "is 0.500" in refused.json()["error"]["message"]
+    assert (await put(clients["admin"], floor % "0.5")).status_code == 200
+
+
+async def test_a_dry_run_says_what_each_rule_does_and_keeps_nothing(clients: Any, parts: AdminParts) -> None:
+    source = "id: p\nentities: {PERSON: {action: surrogate}}\n"
+    tried = (await clients["policy_admin"].post("/scrub", json={"text": "I am Sarah Connor", "source": source})).json()
+    assert tried["spans"] == [{"start": 5, "end": 17, "entity": "PERSON", "score": 0.9, "action": "surrogate"}]
+    assert tried["sent"].startswith("I am ")
+    assert "Sarah" not in tried["sent"]
+    blocked = source.replace("surrogate", "block")
+    refused = (await clients["policy_admin"].post("/scrub", json={"text": "I am Sarah Connor", "source": blocked})).json()
+    assert (refused["sent"], refused["refusal"] is not None) == (None, True)
+    assert await parts.vault_store.delete_all("") == 0
+
+
+async def test_a_key_is_made_shown_once_rotated_and_revoked(clients: Any) -> None:
+    operator = clients["operator"]
+    made = (await operator.post("/keys", json={"tenant": "acme", "role": "auditor"})).json()
+    headers = {"authorization": f"Bearer {made['key']}"}
+    assert (await clients.anonymous.get("/policies", headers=headers)).status_code == 200
+    assert all("key" not in each and "secrets" not in each for each in (await operator.get("/keys")).json()["data"])
+    rotated = (await operator.post(f"/keys/{made['key_id']}/rotate", json={"overlap_s": 0})).json()
+    assert (await clients.anonymous.get("/policies", headers=headers)).status_code == 401
+    headers = {"authorization": f"Bearer {rotated['key']}"}
+    assert (await clients.anonymous.get("/policies", headers=headers)).status_code == 200
+    assert (await operator.post(f"/keys/{made['key_id']}/revoke")).json()["state"] == "revoked"
+    assert (await clients.anonymous.get("/policies", headers=headers)).status_code == 401
+
+
+async def test_an_export_verifies_with_the_public_key_alone(clients: Any) -> None:
+    await clients["operator"].post("/keys", json={"tenant": "acme"})
+    auditor = clients["auditor"]
+    lines = (await auditor.get("/audit/export", params={"tenant": "-"})).text.splitlines()
+    public = public_key_from_text((await auditor.get("/audit/public-key")).json()["public_key"])
+    report = verify_export(lines, public)
+    assert (report.holds, report.records, report.signed_seq) == (True, 1, 1)
+    assert (await auditor.get("/audit/verify", params={"tenant": "-"})).json()["holds"]
+    (record,) = (await auditor.get("/audit/records", params={"kind": "admin"})).json()["data"]
+    assert (record["action"], record["target"]) == ("key.create", "acme")
+
+
+async def test_an_alias_is_drawn_by_its_canary_share(clients: Any, parts: AdminParts) -> None:
+    body = {"name": "smollm2", "target": "smollm2@r6", "canary_target": "smollm2@r7", "canary_fraction": 0.5}
+    assert (await clients["operator"].put("/models/smollm2", json=body)).json() == body
+    assert (await clients["operator"].get("/models")).json()["data"] == [body]
+    alias = await parts.aliases.find("smollm2")
+    assert alias is not None
+    drawn = [alias.draw() for _ in range(2000)]
+    assert 850 < drawn.count("smollm2@r7") < 1150  # six standard deviations: a false alarm in 10^9 runs
+    assert (await clients["operator"].put("/models/smollm2", json={**body, "canary_fraction": 2})).status_code == 400
+    assert (await clients["operator"].delete("/models/smollm2")).status_code == 204
+
+
+async def test_what_cannot_be_audited_is_not_done(clients: Any, parts: AdminParts) -> None:
+    """Writers of the audit and of the keys share the store, so it is the audit alone that is made to fail: its key has a wrong type."""
+    redis = parts.keys._redis
+    await redis.set("llmos:{audit}:log:-", "not a stream")
+    assert (await clients["operator"].post("/keys", json={"tenant": "evil"})).status_code == 503
+    assert await parts.keys.all("evil") == []
+
+
+async def test_erasing_a_tenant_leaves_nothing_of_it_on_the_disk(parts: AdminParts, valkey: str) -> None:
+    assert parts.dry_run is not None
+    policy = load_policy("id: p\nentities: {PERSON: {action: surrogate}}\n")
+    for tenant in ("acme", "other"):
+        scope = ConversationScope(tenant, "k", "c")
+        spans = await parts.dry_run.detector.detect(["Sarah Connor"], policy)
+        await parts.dry_run.pseudonyms.replace(scope, ["Sarah Connor"], spans, policy)
+    redis = parts.keys._redis
+    (mine,) = [name async for name in redis.scan_iter(match="llmos:vault:*") if parts.vault._tenant_entry("acme").encode() in name]
+    wrapped = await redis.hget(mine, "k")
+    directory = Path(valkey.removeprefix("unix://")).parent
+    erased = await erase_tenant(parts, "test", "acme")
+    assert (erased.conversations, erased.compacted) == (1, True)
+    raw = await asyncio.to_thread(lambda: b"".join(path.read_bytes() for path in directory.rglob("*.aof")))
+    raw += await asyncio.to_thread(lambda: b"".join(path.read_bytes() for path in directory.rglob("*.rdb")))
+    assert raw
+    assert wrapped not in raw
+    assert mine not in raw
+    assert len([name async for name in redis.scan_iter(match="llmos:vault:*")]) == 1
