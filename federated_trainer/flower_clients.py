@@ -26,6 +26,7 @@ from federated_trainer.weights import check_vector
 
 Decoded = TypeVar("Decoded")
 _POLL_S = 0.5
+_JOIN_REPLY_S = 90.0
 
 
 class FlowerClients:
@@ -51,7 +52,7 @@ class FlowerClients:
         deadline = time.monotonic() + self._join_timeout_s
         while True:
             nodes = [node for node in self._grid.get_node_ids() if node not in self._node_of.values()]
-            replies = self._ask("query.join", {node: wire.record({"hello": True}) for node in nodes}, 30.0)
+            replies = self._ask("query.join", {node: wire.record({"hello": True}) for node in nodes}, _JOIN_REPLY_S)
             for node, content in replies.items():
                 client = wire.fields_of(content).get("client")
                 if isinstance(client, int) and client in self._roster.identities:

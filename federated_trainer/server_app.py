@@ -8,7 +8,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from federated_trainer.coordinator import run_rounds
+from federated_trainer.coordinator import Status, run_rounds
 from federated_trainer.errors import BadConfiguration
 from federated_trainer.flower_clients import FlowerClients
 from federated_trainer.roster import read_roster
@@ -28,7 +28,8 @@ def main(grid: Grid, context: Context) -> None:
     def progress(stage: str, what: str) -> None:
         print(f"[{stage}] {what}", file=sys.stderr, flush=True)
 
+    status = Status(settings.data_dir, progress)
     clients = FlowerClients(
-        grid, read_roster(settings.roster), settings.aggregation, settings.join_timeout_s, settings.round_timeout_s, progress
+        grid, read_roster(settings.roster), settings.aggregation, settings.join_timeout_s, settings.round_timeout_s, status.tell
     )
     run_rounds(settings, int(context.run_config.get("rounds", 0)) or settings.rounds, clients, progress)

@@ -11,7 +11,7 @@ from federated_trainer.dp.client_level import ClientLevel, epsilon_of
 from federated_trainer.dp.secure_random import SecureRandom
 
 DELTA = 1e-5
-RATE, CLIP, ROUNDS, STEPS, SAMPLING = 4.0, 1.0, 10, 4, 0.25
+RATE, CLIP, ROUNDS, STEPS, SAMPLING = 1.0, 1.0, 10, 4, 0.25
 
 
 def subject_level(epsilon: float | None, seed: int) -> float:
@@ -34,7 +34,7 @@ def _private(task: Task, w: np.ndarray, client: int, noise: float, random: Secur
         total = np.zeros_like(local)
         for i in chosen:
             g = gradient(task, local.astype(np.float32), x[i : i + 1], y[i : i + 1])
-            total += g * min(1.0, CLIP / float(np.linalg.norm(g)))
+            total += g * min(1.0, CLIP / max(float(np.linalg.norm(g)), 1e-12))
         if noise:
             total += random.gaussian(noise * CLIP, total.size)
         local -= RATE * total / (SAMPLING * 144)

@@ -78,6 +78,8 @@ held_out = "{folder / "data" / "held_out.jsonl"}"
 registry = "file://{folder / "registry"}"
 signing_key = "{folder / "signing.key"}"
 rounds = 3
+minimum_clients = 3
+join_timeout_s = 600.0  # a busy machine starts processes slowly
 
 [adapter]
 kind = "ffa_lora"
