@@ -44,7 +44,11 @@ def offline(prepared: Path, position: int) -> dict[str, float]:
     begin = time.process_time()
     made = [deal_layer(core(), shape, i, prefix, position, seeds, masks[0][i], masks[1][i]) for i in range(shape.layers)]
     spent = time.process_time() - begin
-    return {"offline_s": spent, "offline_mb_party0": sum(len(m[0]) for m in made) / 1e6, "offline_mb_party1": sum(len(m[1]) for m in made) / 1e6}
+    return {
+        "offline_s": spent,
+        "offline_mb_party0": sum(len(m[0]) for m in made) / 1e6,
+        "offline_mb_party1": sum(len(m[1]) for m in made) / 1e6,
+    }
 
 
 def online(config: Path, context: int, decode: int, directory: Path) -> dict[str, float]:
@@ -79,16 +83,27 @@ def online(config: Path, context: int, decode: int, directory: Path) -> dict[str
         rss = {role: psutil.Process(p.pid).memory_info().rss / 1e6 for role, p in processes.items()}
     tokens = after["tokens"] - before["tokens"]
     return {
-        "context": len(prompt), "start_s": started, "prefill_tokens": rows, "prefill_s": times[0], "token_s": statistics.median(times[1:]),
-        "token_worst_s": max(times[1:]), "rounds_per_pass": (after["rounds"] - before["rounds"]) / (after["passes"] - before["passes"]),
-        "online_mb_per_token": (after["peer_sent_bytes"] - before["peer_sent_bytes"]) * 2 / tokens / 1e6, **{f"rss_mb_{k}": v for k, v in rss.items()},
+        "context": len(prompt),
+        "start_s": started,
+        "prefill_tokens": rows,
+        "prefill_s": times[0],
+        "token_s": statistics.median(times[1:]),
+        "token_worst_s": max(times[1:]),
+        "rounds_per_pass": (after["rounds"] - before["rounds"]) / (after["passes"] - before["passes"]),
+        "online_mb_per_token": (after["peer_sent_bytes"] - before["peer_sent_bytes"]) * 2 / tokens / 1e6,
+        **{f"rss_mb_{k}": v for k, v in rss.items()},
     }
 
 
 def crypten_block(python: str) -> dict[str, float]:
     """The CrypTen peer's seconds for 30 blocks, public weights, at 64 cached positions and for 32 tokens."""
-    done = subprocess.run([python, str(Path(__file__).parents[1] / "peers" / "peer_crypten_block.py"), "--weights", "public", "--reps", "2"],
-                          capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(
+        [python, str(Path(__file__).parents[1] / "peers" / "peer_crypten_block.py"), "--weights", "public", "--reps", "2"],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
     found = dict(re.findall(r"^(decode|prefill)\s.*?best ([0-9.]+)", done.stdout, re.M))
     return {f"crypten_{k}_s": 30 * float(v) for k, v in found.items()} or {"crypten_failed": float(done.returncode)}
 
@@ -96,7 +111,9 @@ def crypten_block(python: str) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.mpc", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face directory of the model")
-    parser.add_argument("--work", type=Path, help="where the deployment lies (default: a temporary directory; a kept one saves the preparation)")
+    parser.add_argument(
+        "--work", type=Path, help="where the deployment lies (default: a temporary directory; a kept one saves the preparation)"
+    )
     parser.add_argument("--port", type=int, default=9520, help="first of three ports")
     parser.add_argument("--contexts", default="64", help="context lengths, comma separated")
     parser.add_argument("--delays-ms", default="0", help="delay before each exchange of the parties, comma separated")
@@ -111,12 +128,20 @@ def main() -> int:
     config = launch.init(work, given.model, given.port)
     base = read_config(config)
     results: list[dict[str, object]] = []
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, AES-NI {core().has_aesni}, mode public, loopback", flush=True)
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, AES-NI {core().has_aesni}, mode public, loopback",
+        flush=True,
+    )
     for context in (int(c) for c in given.contexts.split(",")):
         for delay in (float(d) for d in given.delays_ms.split(",")):
             prefix = len(artifact.load(base.prepared).prefix_tokens)
             stock = max(PREFILL, context - prefix) + DECODE
-            write_config(config, Deployment.model_validate(base.model_dump() | {"stock_tokens": min(stock, 256), "link_delay_s": delay / 1e3, "deadline_s": 60.0}))
+            write_config(
+                config,
+                Deployment.model_validate(
+                    base.model_dump() | {"stock_tokens": min(stock, 256), "link_delay_s": delay / 1e3, "deadline_s": 60.0}
+                ),
+            )
             row = {"delay_ms": delay, **online(config, context, DECODE, work), **offline(base.prepared, max(context, prefix + 1))}
             results.append(row)
             print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
@@ -127,7 +152,10 @@ def main() -> int:
         print("CrypTen 0.4.1, the same block x 30, public weights: " + "  ".join(f"{k} {v:.2f}" for k, v in peer.items()), flush=True)
         if "crypten_decode_s" in peer:
             own = results[0]
-            print(f"ratio to CrypTen: token {peer['crypten_decode_s'] / own['token_s']:.1f}x, prefill {peer.get('crypten_prefill_s', 0) / own['prefill_s']:.1f}x", flush=True)
+            print(
+                f"ratio to CrypTen: token {peer['crypten_decode_s'] / own['token_s']:.1f}x, prefill {peer.get('crypten_prefill_s', 0) / own['prefill_s']:.1f}x",
+                flush=True,
+            )
     if given.fidelity:
         found = fidelity.measure(given.model, base.prepared, given.fidelity)
         results.append(vars(found))
