@@ -290,7 +290,7 @@ class SharedLlama:
     def _lifted_product(self, x_open: U64, y: U64, y_open: U64, mask: U64, z: U64, cross: U64, bits: int) -> U64:
         """x y for x lifted from its opening and y opened under its own mask; cross: shares of rho y_mask for both top bits."""
         rho = lift.share_of_rho(x_open, mask, z, bits)
-        chosen = np.where(x_open >> np.uint64(bits - 1), cross[1], cross[0])
+        chosen: U64 = np.where(x_open >> np.uint64(bits - 1), cross[1], cross[0])
         return (x_open - np.uint64(lift.offset(bits))) * y - y_open * rho + chosen
 
     def _softmax(self, scores: list[U64], have: _Material, rows: Sequence[Row]) -> tuple[list[U64], list[U64], U64]:
