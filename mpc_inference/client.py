@@ -1,6 +1,7 @@
 """The caller's side: tokens to shares, shares to an answer, one token at a time.
 
-`Client.generate` embeds its own tokens, sends one share to each party, adds the two answers, applies the final norm and the head, draws, and
+`Client.generate` embeds its own tokens, sends one share to each party,
+adds the two answers, applies the final norm and the head, draws, and
 yields. Only this process sees text, tokens or logits. It does NOT hide from the parties how many tokens a request has, nor when they come.
 """
 
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,9 @@ class _Pair:
         self.greetings: list[dict[str, Any]] = []
         try:
             for party, endpoint in enumerate(deployment.parties):
-                link = transport.connect(endpoint.host, endpoint.port, deployment.certificates, "client", f"party{party}", deployment.deadline_s)
+                link = transport.connect(
+                    endpoint.host, endpoint.port, deployment.certificates, "client", f"party{party}", deployment.deadline_s
+                )
                 self.links.append(link)
                 self.greetings.append(transport.greet(link, deployment.digest))
         except errors.MpcError:
@@ -115,10 +117,16 @@ class Client:
 
     def logits(self, hidden: np.ndarray[Any, Any]) -> plain.F32:
         """Logits (vocab,) of one reconstructed hidden state."""
-        return plain.logits(self._shape, self._weights, hidden.astype(np.float32)[None])[0]
+        return np.asarray(plain.logits(self._shape, self._weights, hidden.astype(np.float32)[None])[0])
 
     async def generate(
-        self, prompt: Sequence[int], *, max_tokens: int, sampling: Sampling | None = None, stop: Sequence[str] = (), deadline_s: float | None = None
+        self,
+        prompt: Sequence[int],
+        *,
+        max_tokens: int,
+        sampling: Sampling | None = None,
+        stop: Sequence[str] = (),
+        deadline_s: float | None = None,
     ) -> AsyncIterator[Piece]:
         """Yield tokens until an end token, a stop text, or max_tokens.
 
@@ -132,7 +140,9 @@ class Client:
             raise errors.InvalidSampling("max_tokens must be at least 1")
         prefix = self.public_tokens(prompt)
         if len(prompt) < 2 or len(prompt) + max_tokens > self.context_tokens:
-            raise errors.ContextTooLong(f"{len(prompt)} prompt tokens and {max_tokens} to answer do not fit {self.context_tokens}: shorten one of them")
+            raise errors.ContextTooLong(
+                f"{len(prompt)} prompt tokens and {max_tokens} to answer do not fit {self.context_tokens}: shorten one of them"
+            )
         draw, until = sampling or Sampling(), time.monotonic() + deadline_s if deadline_s else None
         pair = await asyncio.to_thread(_Pair, self._deployment)
         try:

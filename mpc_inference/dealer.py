@@ -158,8 +158,16 @@ class Dealer:
                     grown[: len(kept)] = kept
         out: tuple[list[bytes], list[bytes]] = ([], [])
         for layer in range(shape.layers):
-            made = deal_layer(self._core, shape, layer, session.prefix, session.position, session.seeds,
-                              session.key_masks[layer], session.value_masks[layer])
+            made = deal_layer(
+                self._core,
+                shape,
+                layer,
+                session.prefix,
+                session.position,
+                session.seeds,
+                session.key_masks[layer],
+                session.value_masks[layer],
+            )
             out[0].append(made[0])
             out[1].append(made[1])
         for link, parts in zip(links, out, strict=True):

@@ -50,8 +50,12 @@ def init(directory: Path, model: Path, first_port: int = 9500, progress: Progres
     if not prepared.exists():
         artifact.prepare(model, prepared, progress)
     deployment = Deployment(
-        model=model.resolve(), prepared=prepared, digest=hashlib.sha256(prepared.read_bytes()).hexdigest(), certificates=certs,
-        dealer=Endpoint(port=first_port), parties=(Endpoint(port=first_port + 1), Endpoint(port=first_port + 2)),
+        model=model.resolve(),
+        prepared=prepared,
+        digest=hashlib.sha256(prepared.read_bytes()).hexdigest(),
+        certificates=certs,
+        dealer=Endpoint(port=first_port),
+        parties=(Endpoint(port=first_port + 1), Endpoint(port=first_port + 2)),
     )
     write_config(config, deployment)
     return config
@@ -60,7 +64,9 @@ def init(directory: Path, model: Path, first_port: int = 9500, progress: Progres
 def _load(deployment: Deployment, progress: Progress) -> artifact.Artifact:
     model = artifact.load(deployment.prepared, progress)
     if model.digest != deployment.digest:
-        raise HandshakeRefused(f"{deployment.prepared} is not the file that the configuration names (digest): copy it again from where `init` ran")
+        raise HandshakeRefused(
+            f"{deployment.prepared} is not the file that the configuration names (digest): copy it again from where `init` ran"
+        )
     return model
 
 

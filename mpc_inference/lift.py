@@ -29,7 +29,7 @@ def dealer(mask0: U64, mask1: U64, bits: int) -> tuple[U64, U64]:
 
 def share_of_rho(opened: U64, mask: U64, z: U64, bits: int) -> U64:
     """This party's share of what `opened` exceeds x + offset by; z: own shares (2, ..., n)."""
-    chosen = np.where(opened >> np.uint64(bits - 1), z[1], z[0])
+    chosen: U64 = np.where(opened >> np.uint64(bits - 1), z[1], z[0])
     return mask - (chosen << np.uint64(bits))
 
 

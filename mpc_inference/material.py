@@ -101,6 +101,7 @@ class Store:
 
     def claim(self, prefix: int) -> str:
         """The oldest unclaimed session for this prefix length. Raises SessionLost, DeadlineExceeded."""
+
         def look() -> str | None:
             return next((n for n in self._spare if self._sessions[n].prefix == prefix), None)
 

@@ -23,7 +23,7 @@ from mpc_inference.ledger import Ledger
 from mpc_inference.llama.artifact import Artifact
 from mpc_inference.llama.on_shares import Row, SharedLlama, tables_digest
 from mpc_inference.material import Store
-from mpc_inference.native.core import Core
+from mpc_inference.native.core import U64, Core
 from mpc_inference.requests import Request, Requests
 
 log = logging.getLogger("mpc_inference.party")
@@ -57,10 +57,19 @@ class Party:
         """Counters without content, for `llmos mpc status`."""
         epoch = self._epoch
         return {
-            "party": self._party, "ready": epoch is not None, "epochs": self._epochs, "requests": len(self._requests.by_name), "passes": self._passes,
-            "tokens": self._rows, "rounds": self.ledger.rounds, "online_s": round(self._online_s, 3),
-            "peer_sent_bytes": epoch.peer.traffic.sent_bytes if epoch else 0, "dealer_received_bytes": epoch.dealer.traffic.received_bytes if epoch else 0,
-            "ready_tokens": epoch.store.spare_tokens() if epoch else 0, "opened": dict(self.ledger.opened), "opened_bits": dict(self.ledger.bits),
+            "party": self._party,
+            "ready": epoch is not None,
+            "epochs": self._epochs,
+            "requests": len(self._requests.by_name),
+            "passes": self._passes,
+            "tokens": self._rows,
+            "rounds": self.ledger.rounds,
+            "online_s": round(self._online_s, 3),
+            "peer_sent_bytes": epoch.peer.traffic.sent_bytes if epoch else 0,
+            "dealer_received_bytes": epoch.dealer.traffic.received_bytes if epoch else 0,
+            "ready_tokens": epoch.store.spare_tokens() if epoch else 0,
+            "opened": dict(self.ledger.opened),
+            "opened_bits": dict(self.ledger.bits),
         }
 
     def stop(self) -> None:
@@ -166,7 +175,8 @@ class Party:
 
     def _choose(self, epoch: _Epoch) -> tuple[list[tuple[Request, bool, int]], list[Request]]:
         """Requests with rows for the next pass, and those that ended. Waits a moment when there is nothing to do."""
-        requests, chosen, left = self._requests, [], self._deployment.batch_rows
+        requests, left = self._requests, self._deployment.batch_rows
+        chosen: list[tuple[Request, bool, int]] = []
         with requests.changed:
             if not any(r.pending is not None or r.closed for r in requests.by_name.values()):
                 requests.changed.wait(IDLE_S)
@@ -216,14 +226,14 @@ class Party:
             gone = [r for r in self._requests.by_name.values() if r.closed]
         for request in gone:
             self._requests.drop(request)
-        chosen = [self._find(item) for item in plan]
-        if any(r is None for r in chosen):
+        found = [self._find(item) for item in plan]
+        chosen = [r for r in found if r is not None]
+        if len(chosen) < len(found):
             epoch.peer.send_control({"go": False})
             return
         epoch.peer.send_control({"go": True})
         ready: list[tuple[Request, int]] = []
         for request, item in zip(chosen, plan, strict=True):
-            assert request is not None
             if item["new"]:
                 epoch.store.adopt(str(item["session"]))
                 request.session = str(item["session"])
@@ -239,7 +249,12 @@ class Party:
         with self._requests.changed:
             while True:
                 request = self._requests.by_name.get(str(item["request"]))
-                if request is not None and not request.closed and request.pending is not None and len(request.pending) >= int(str(item["rows"])):
+                if (
+                    request is not None
+                    and not request.closed
+                    and request.pending is not None
+                    and len(request.pending) >= int(str(item["rows"]))
+                ):
                     return request
                 left = until - time.monotonic()
                 if left <= 0 or (request is not None and request.closed):
@@ -249,9 +264,11 @@ class Party:
     # ---- both -------------------------------------------------------------------------------------------------
 
     def _pass(self, epoch: _Epoch, chosen: Sequence[tuple[Request, int]]) -> None:
-        rows, shares = [], []
+        rows: list[Row] = []
+        shares: list[U64] = []
         for request, count in chosen:
-            assert request.session is not None and request.pending is not None
+            assert request.session is not None
+            assert request.pending is not None
             if request.cache is None:
                 request.cache = epoch.engine.new_cache()
             for i in range(count):

@@ -26,7 +26,7 @@ def stream(seed: bytes, position: int, layer: int, count: int) -> U8:
     """`count` pseudorandom bytes of the stream (position, layer), both below 2^32."""
     counter = struct.pack(">IIQ", position, layer, 0)
     out = np.empty(count + 15, np.uint8)  # update_into asks for one block of room
-    Cipher(algorithms.AES(seed), modes.CTR(counter)).encryptor().update_into(bytes(count), memoryview(out).cast("B"))
+    Cipher(algorithms.AES(seed), modes.CTR(counter)).encryptor().update_into(bytes(count), out.data)
     return out[:count]
 
 

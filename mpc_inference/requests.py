@@ -50,7 +50,9 @@ class Request:
 class Requests:
     """Accepts connections: clients become requests, the other party's link is handed on."""
 
-    def __init__(self, deployment: Deployment, party: int, digest: str, tables: str, prefix_tokens: int, hidden: int, status: object) -> None:
+    def __init__(
+        self, deployment: Deployment, party: int, digest: str, tables: str, prefix_tokens: int, hidden: int, status: object
+    ) -> None:
         self._deployment, self._party, self._digest, self._tables = deployment, party, digest, tables
         self._prefix_tokens, self._hidden, self._status = prefix_tokens, hidden, status
         self.changed = threading.Condition()
@@ -130,10 +132,17 @@ class Requests:
             case {"open": str(name), "prefix": int(prefix), "tokens": int(tokens)} if request is None and len(name) == 32:
                 with self.changed:
                     if self._party == 0 and len(self.by_name) >= self._deployment.queue_requests:
-                        link.send_control({"error": "Busy", "message": "the MPC queue is full: come back later", "retry_after_s": 2.0 * len(self.by_name)})
+                        link.send_control(
+                            {"error": "Busy", "message": "the MPC queue is full: come back later", "retry_after_s": 2.0 * len(self.by_name)}
+                        )
                         return None
                     if not 1 <= prefix <= self._prefix_tokens or prefix + tokens > self._deployment.context_tokens or name in self.by_name:
-                        link.send_control({"error": "ContextTooLong", "message": f"the context holds {self._deployment.context_tokens} tokens: shorten the prompt or ask for fewer"})
+                        link.send_control(
+                            {
+                                "error": "ContextTooLong",
+                                "message": f"the context holds {self._deployment.context_tokens} tokens: shorten the prompt or ask for fewer",
+                            }
+                        )
                         return None
                     request = Request(name, prefix, tokens, link, position=prefix)
                     self.by_name[name] = request

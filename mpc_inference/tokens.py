@@ -27,7 +27,9 @@ class ChatTokens:
             config: dict[str, Any] = json.loads((model / "tokenizer_config.json").read_text())
             generation: dict[str, Any] = json.loads((model / "config.json").read_text())
         except Exception as error:  # the Rust tokenizer raises bare Exception
-            raise ModelUnsupported(f"no usable tokenizer in {model}: it needs tokenizer.json, tokenizer_config.json and config.json") from error
+            raise ModelUnsupported(
+                f"no usable tokenizer in {model}: it needs tokenizer.json, tokenizer_config.json and config.json"
+            ) from error
         path = model / "chat_template.jinja"
         template = path.read_text() if path.exists() else config.get("chat_template")
         if not isinstance(template, str):

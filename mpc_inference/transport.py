@@ -156,7 +156,9 @@ def connect(host: str, port: int, certs: Path, own_role: str, role: str, timeout
         _tune(raw)
         return Link(tls.wrap_socket(raw, server_hostname=certificates.host_name(role)), timeout_s)
     except ssl.SSLError as error:
-        raise HandshakeRefused(f"{role} at {host}:{port} shows a certificate that is not ours: both need files of one `llmos mpc init`") from error
+        raise HandshakeRefused(
+            f"{role} at {host}:{port} shows a certificate that is not ours: both need files of one `llmos mpc init`"
+        ) from error
     except OSError as error:
         raise PeerUnavailable(f"{role} at {host}:{port} does not answer: start it, or check the address") from error
 
@@ -169,7 +171,9 @@ def listen(host: str, port: int) -> socket.socket:
         server.bind((host, port))
     except OSError as error:
         server.close()
-        raise PeerUnavailable(f"port {port} on {host} cannot be opened: another process holds it; choose another in the configuration") from error
+        raise PeerUnavailable(
+            f"port {port} on {host} cannot be opened: another process holds it; choose another in the configuration"
+        ) from error
     server.listen(64)
     return server
 
@@ -183,7 +187,8 @@ def accept(raw: socket.socket, tls: ssl.SSLContext, timeout_s: float) -> tuple[L
     except (OSError, ssl.SSLError) as error:
         raw.close()
         raise HandshakeRefused("a connection without a certificate of ours was refused") from error
-    names = [value for key, value in (secured.getpeercert() or {}).get("subjectAltName", ()) if key == "DNS"]
+    shown: Any = (secured.getpeercert() or {}).get("subjectAltName", ())
+    names = [value for key, value in shown if key == "DNS"]
     for role in certificates.ROLES:
         if certificates.host_name(role) in names:
             return Link(secured, timeout_s), role
@@ -196,7 +201,11 @@ def greet(link: Link, digest: str, **more: Any) -> dict[str, Any]:
     link.send_control({"version": VERSION, "digest": digest, **more})
     theirs = link.receive_control()
     if theirs.get("version") != VERSION:
-        raise HandshakeRefused(f"the other side speaks version {theirs.get('version')}, this one {VERSION}: install the same release on both")
+        raise HandshakeRefused(
+            f"the other side speaks version {theirs.get('version')}, this one {VERSION}: install the same release on both"
+        )
     if theirs.get("digest") != digest:
-        raise HandshakeRefused("the other side holds other weights or tables: copy the same prepared model file to both, and install the same release")
+        raise HandshakeRefused(
+            "the other side holds other weights or tables: copy the same prepared model file to both, and install the same release"
+        )
     return theirs

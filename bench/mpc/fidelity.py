@@ -82,7 +82,13 @@ class Session:
         def run(party: int, share: np.ndarray) -> None:
             try:
                 rows = [
-                    Row(self._caches[party], self._seeds[party], p, self._prefix, np.frombuffer(b"".join(one[party] for one in made), np.uint8))
+                    Row(
+                        self._caches[party],
+                        self._seeds[party],
+                        p,
+                        self._prefix,
+                        np.frombuffer(b"".join(one[party] for one in made), np.uint8),
+                    )
                     for p, made in zip(positions, dealt, strict=True)
                 ]
                 out[party] = pair.engines[party].forward(rows, share)
@@ -119,7 +125,9 @@ def measure(model: Path, prepared: Path, count: int, window: int = 250, rows: in
         tokens = np.array([pair.model.prefix_tokens[0], *piece], np.int64)
         reference = plain.logits(shape, weights, plain.forward(shape, weights, tokens)[0])[1:]
         session = pair.session(1, len(piece))
-        hidden = np.concatenate([session.step(weights["model.embed_tokens.weight"][tokens[i : i + rows]]) for i in range(1, len(tokens), rows)])
+        hidden = np.concatenate(
+            [session.step(weights["model.embed_tokens.weight"][tokens[i : i + rows]]) for i in range(1, len(tokens), rows)]
+        )
         got = plain.logits(shape, weights, hidden.astype(np.float32))
         same = got.argmax(-1) == reference.argmax(-1)
         agree, scored = agree + int(same.sum()), scored + len(same)
@@ -132,6 +140,9 @@ def measure(model: Path, prepared: Path, count: int, window: int = 250, rows: in
             shifted = logits[:-1] - logits[:-1].max(-1, keepdims=True)
             nll = float((np.log(np.exp(shifted).sum(-1)) - shifted[np.arange(len(target)), target]).sum())
             loss, loss_float = (loss + nll, loss_float) if kind == 0 else (loss, loss_float + nll)
-        print(f"  {scored} tokens: agreement {agree / scored:.4f}, max |dlogit| {worst:.3f}, ppl {np.exp((loss - loss_float) / scored) - 1:+.4%}, widest {widest:.3f}", flush=True)
+        print(
+            f"  {scored} tokens: agreement {agree / scored:.4f}, max |dlogit| {worst:.3f}, ppl {np.exp((loss - loss_float) / scored) - 1:+.4%}, widest {widest:.3f}",
+            flush=True,
+        )
     words = scored - len(range(0, count, window))
     return Fidelity(scored, agree / scored, float(np.exp(loss / words)), float(np.exp(loss_float / words)), worst, widest)

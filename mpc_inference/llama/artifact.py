@@ -126,8 +126,14 @@ def load(path: Path, progress: Callable[[int, int], None] = lambda done, total: 
                 cached.append(np.ascontiguousarray(file.get_tensor(f"{i}.{name}")).view(np.uint64))
             progress(i + 1, shape.layers)
         return Artifact(
-            shape=shape, layers=tuple(scales.Layer(**layer) for layer in json.loads(meta["layers"])), prefix_tokens=tuple(json.loads(meta["prefix"])),
-            qkv=tuple(matrices["qkv"]), out=tuple(matrices["out"]), gate_up=tuple(matrices["gate_up"]), down=tuple(matrices["down"]),
-            prefix_k=tuple(prefix["prefix_k"]), prefix_v=tuple(prefix["prefix_v"]),
+            shape=shape,
+            layers=tuple(scales.Layer(**layer) for layer in json.loads(meta["layers"])),
+            prefix_tokens=tuple(json.loads(meta["prefix"])),
+            qkv=tuple(matrices["qkv"]),
+            out=tuple(matrices["out"]),
+            gate_up=tuple(matrices["gate_up"]),
+            down=tuple(matrices["down"]),
+            prefix_k=tuple(prefix["prefix_k"]),
+            prefix_v=tuple(prefix["prefix_v"]),
             digest=digest.hexdigest(),
         )

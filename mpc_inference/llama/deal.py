@@ -41,10 +41,10 @@ class _Maker:
         first, second = self.each(name, bits)
         return (first + second) & _low(bits)
 
-    def roots(self, name: str) -> tuple[U8, U8]:
+    def roots(self, name: str) -> tuple[Any, Any]:
         item = self.plan.masks[name]
         first, second = (np.ascontiguousarray(view(s, item)) for s in self._streams)
-        return first, second  # type: ignore[return-value]
+        return first, second
 
     def give(self, name: str, value: Any) -> None:
         """Share a value: party 0's share is its stream, party 1 is sent the difference."""
@@ -58,8 +58,9 @@ class _Maker:
         view(self.keys, item)[...] = keys
 
 
-def deal_layer(core: Core, shape: LlamaShape, layer: int, prefix: int, position: int, seeds: tuple[bytes, bytes],
-               key_masks: U64, value_masks: U64) -> tuple[bytes, bytes]:
+def deal_layer(
+    core: Core, shape: LlamaShape, layer: int, prefix: int, position: int, seeds: tuple[bytes, bytes], key_masks: U64, value_masks: U64
+) -> tuple[bytes, bytes]:
     """Messages for party 0 and party 1.
 
     key_masks, value_masks: (own, kv_width), the session's masks so far; the last row is filled in here.

@@ -77,26 +77,52 @@ def layout(shape: LlamaShape, prefix: int, own: int) -> Layout:
     shared: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {}
     keys: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {}
     for n in "12":
-        masks |= {f"residual{n}": (word, (d,)), f"square{n}": (word, (1,)), f"square_root{n}": (np.uint8, (1, BLOCK)), f"inverse{n}": (word, (1,)),
-                  f"hidden{n}": (half, (d,))}
+        masks |= {
+            f"residual{n}": (word, (d,)),
+            f"square{n}": (word, (1,)),
+            f"square_root{n}": (np.uint8, (1, BLOCK)),
+            f"inverse{n}": (word, (1,)),
+            f"hidden{n}": (half, (d,)),
+        }
         shared |= {f"residual_square{n}": (word, (1,)), f"residual_inverse{n}": (word, (d,)), f"hidden_wrap{n}": (word, (2, d))}
         keys |= {f"square_key{n}": (np.uint8, (1, curve.KEY_BYTES))}
     masks |= {
-        "query": (word, (shape.q_width,)), "key": (word, (shape.kv_width,)), "value": (word, (shape.kv_width,)),
-        "bucket": (half, (h, total)), "count": (half, (h, scales.THRESHOLDS)), "count_root": (np.uint8, (h * scales.THRESHOLDS, BLOCK)),
-        "shifted": (half, (h, total)), "shifted_root": (np.uint8, (h * total, BLOCK)), "weight": (word, (h, own)),
-        "sum": (word, (h,)), "sum_root": (np.uint8, (h, BLOCK)), "reciprocal": (word, (h,)), "numerator": (half, (shape.q_width,)),
-        "output": (half, (shape.q_width,)), "gate": (half, (f,)), "gate_root": (np.uint8, (f, BLOCK)), "up": (word, (f,)), "silu": (half, (f,)),
+        "query": (word, (shape.q_width,)),
+        "key": (word, (shape.kv_width,)),
+        "value": (word, (shape.kv_width,)),
+        "bucket": (half, (h, total)),
+        "count": (half, (h, scales.THRESHOLDS)),
+        "count_root": (np.uint8, (h * scales.THRESHOLDS, BLOCK)),
+        "shifted": (half, (h, total)),
+        "shifted_root": (np.uint8, (h * total, BLOCK)),
+        "weight": (word, (h, own)),
+        "sum": (word, (h,)),
+        "sum_root": (np.uint8, (h, BLOCK)),
+        "reciprocal": (word, (h,)),
+        "numerator": (half, (shape.q_width,)),
+        "output": (half, (shape.q_width,)),
+        "gate": (half, (f,)),
+        "gate_root": (np.uint8, (f, BLOCK)),
+        "up": (word, (f,)),
+        "silu": (half, (f,)),
         "product": (half, (f,)),
     }
     shared |= {
-        "query_key": (word, (h, own)), "bucket_onehot": (np.uint16, (h, total, 64)), "weight_value": (word, (shape.q_width,)),
-        "numerator_wrap": (word, (2, shape.q_width)), "numerator_reciprocal": (word, (2, shape.q_width)), "output_wrap": (word, (2, shape.q_width)),
-        "silu_wrap": (word, (2, f)), "silu_up": (word, (2, f)), "product_wrap": (word, (2, f)),
+        "query_key": (word, (h, own)),
+        "bucket_onehot": (np.uint16, (h, total, 64)),
+        "weight_value": (word, (shape.q_width,)),
+        "numerator_wrap": (word, (2, shape.q_width)),
+        "numerator_reciprocal": (word, (2, shape.q_width)),
+        "output_wrap": (word, (2, shape.q_width)),
+        "silu_wrap": (word, (2, f)),
+        "silu_up": (word, (2, f)),
+        "product_wrap": (word, (2, f)),
     }
     keys |= {
-        "count_key": (np.uint8, (h * scales.THRESHOLDS, zero.key_bytes(depth))), "shifted_key": (np.uint8, (h * total, exponential.KEY_BYTES)),
-        "sum_key": (np.uint8, (h, curve.KEY_BYTES)), "gate_key": (np.uint8, (f, silu.KEY_BYTES)),
+        "count_key": (np.uint8, (h * scales.THRESHOLDS, zero.key_bytes(depth))),
+        "shifted_key": (np.uint8, (h * total, exponential.KEY_BYTES)),
+        "sum_key": (np.uint8, (h, curve.KEY_BYTES)),
+        "gate_key": (np.uint8, (f, silu.KEY_BYTES)),
     }
     (m, mb), (s, sb), (k, kb) = _section(masks), _section(shared), _section(keys)
     return Layout(m, s, k, mb, sb, kb)

@@ -1,8 +1,10 @@
 """One Llama forward pass on additive shares: what a party computes, and what the two parties open.
 
-Straight-line, a layer at a time, eighteen openings a layer; every opened value is masked by a word that neither party knows. Shapes: rows are
+Straight-line, a layer at a time, eighteen rounds a layer; every opened value is masked by a word
+that neither party knows. Shapes: rows are
 tokens (of one or of several sessions), x is (rows, hidden) shares modulo 2^64 at scales.RESIDUAL fraction bits.
-Adversary: one semi-honest party. It does NOT protect against a party that sends wrong words, nor against a party that works with the dealer.
+Adversary: one semi-honest party. It does NOT protect against a party that sends wrong words, nor
+ against a party that works with the dealer.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpc_inference import lift, prg
 from mpc_inference.ledger import Ledger
@@ -76,18 +79,20 @@ class _Material:
     def __init__(self, party: int, rows: Sequence[Row], plans: Sequence[Layout], layer: int) -> None:
         self._plans, self._party = plans, party
         self._streams = [prg.stream(r.seed, r.position, layer, p.stream_bytes(party)) for r, p in zip(rows, plans, strict=True)]
-        self._messages = [r.message[layer * p.message_bytes(party) : (layer + 1) * p.message_bytes(party)] for r, p in zip(rows, plans, strict=True)]
+        self._messages = [
+            r.message[layer * p.message_bytes(party) : (layer + 1) * p.message_bytes(party)] for r, p in zip(rows, plans, strict=True)
+        ]
 
-    def mask(self, row: int, name: str) -> U64:
-        return view(self._streams[row], self._plans[row].masks[name])  # type: ignore[return-value]
+    def mask(self, row: int, name: str) -> NDArray[Any]:
+        return view(self._streams[row], self._plans[row].masks[name])
 
-    def shared(self, row: int, name: str) -> U64:
+    def shared(self, row: int, name: str) -> NDArray[Any]:
         plan = self._plans[row]
         section = self._streams[row][plan.mask_bytes :] if self._party == 0 else self._messages[row][plan.key_bytes :]
-        return view(section, plan.shared[name])  # type: ignore[return-value]
+        return view(section, plan.shared[name])
 
-    def key(self, row: int, name: str) -> U8:
-        return view(self._messages[row], self._plans[row].keys[name])  # type: ignore[return-value]
+    def key(self, row: int, name: str) -> NDArray[Any]:
+        return view(self._messages[row], self._plans[row].keys[name])
 
     def masks(self, name: str, bits: int = 64) -> U64:
         """(rows, ...) masks as words below 2^bits."""
@@ -100,8 +105,8 @@ class _Material:
     def keys(self, name: str) -> U8:
         return np.concatenate([self.key(i, name) for i in range(len(self._plans))])
 
-    def roots(self, name: str) -> U8:
-        return np.concatenate([self.mask(i, name) for i in range(len(self._plans))])  # type: ignore[return-value]
+    def roots(self, name: str) -> NDArray[Any]:
+        return np.concatenate([self.mask(i, name) for i in range(len(self._plans))])
 
 
 def rope_tables(shape: LlamaShape) -> tuple[U64, U64]:
@@ -146,7 +151,7 @@ class SharedLlama:
             x = x + self._product(self._model.down[layer], self._gated(h, have, layer))
         return x
 
-    def _open(self, *values: tuple[str, U64, int]) -> list[U64]:
+    def _open(self, *values: tuple[str, NDArray[Any], int]) -> list[U64]:
         """Open words (already masked shares) of the named bits in one round."""
         mine, sent = [], []
         for name, word, bits in values:
@@ -192,8 +197,17 @@ class SharedLlama:
         drop = ring - curve.BITS
         (opened,) = self._open(("mean square", self._shift(square & _low(ring), drop) + have.masks("square" + n)[:, 0], curve.BITS))
         unit = 2.0 ** (drop - 2 * bits) / shape.hidden
-        inverse = curve.evaluate(self._core, self._party, "inverse_square_root", unit, shape.rms_epsilon, scales.INVERSE_OUT, opened,
-                                 have.roots("square_root" + n), have.keys("square_key" + n))
+        inverse = curve.evaluate(
+            self._core,
+            self._party,
+            "inverse_square_root",
+            unit,
+            shape.rms_epsilon,
+            scales.INVERSE_OUT,
+            opened,
+            have.roots("square_root" + n),
+            have.keys("square_key" + n),
+        )
         (i,) = self._open(("inverse root", self._shift(inverse, scales.INVERSE_OUT - scales.INVERSE)[:, None] + b, scales.NORM_RING))
         h = have.shareds("residual_inverse" + n) - i * a - c * b
         if first:
@@ -201,7 +215,7 @@ class SharedLlama:
         h = self._shift(h & _low(min(ring, scales.NORM_RING)), bits + scales.INVERSE - scales.HIDDEN)
         return self._lift("hidden", h, have.masks("hidden" + n, scales.HIDDEN_LIFT), have.shareds("hidden_wrap" + n, 1), scales.HIDDEN_LIFT)
 
-    def _turn(self, x: U64, rows: Sequence[Row]) -> U64:
+    def _turn(self, x: U64, rows: Sequence[Row]) -> NDArray[Any]:
         """Rotary embedding on shares: x (rows, heads, head_dim), public integer angles."""
         positions = [r.position for r in rows]
         cosine, sine = (table[positions][:, None] for table in self._rope)
@@ -227,28 +241,56 @@ class SharedLlama:
             kept["k_open"][at], kept["v_open"][at] = k_open[i], v_open[i]
             kept["k_share"][at] = k_open[i] - masks[1][i] if first else -masks[1][i]
             kept["v_share"][at] = v_open[i] - masks[2][i] if first else -masks[2][i]
-            scores.append(core.scores(shape.group, shape.head_dim, np.ascontiguousarray(q[i]), q_open[i], np.ascontiguousarray(masks[0][i]),
-                                      self._model.prefix_k[layer][: row.prefix], kept["k_share"][: row.own], kept["k_open"][: row.own],
-                                      have.shared(i, "query_key")) & _low(ring))
+            scores.append(
+                core.scores(
+                    shape.group,
+                    shape.head_dim,
+                    np.ascontiguousarray(q[i]),
+                    q_open[i],
+                    np.ascontiguousarray(masks[0][i]),
+                    self._model.prefix_k[layer][: row.prefix],
+                    kept["k_share"][: row.own],
+                    kept["k_open"][: row.own],
+                    have.shared(i, "query_key"),
+                )
+                & _low(ring)
+            )
         weights, own_open, reciprocal = self._softmax(scores, have, rows)
-        numerator = np.stack([
-            core.values(shape.group, shape.head_dim, weights[i], own_open[i], have.mask(i, "weight"), self._model.prefix_v[layer][: row.prefix],
-                        row.cache.arrays["v_share"][layer][: row.own], row.cache.arrays["v_open"][layer][: row.own], have.shared(i, "weight_value"))
-            for i, row in enumerate(rows)
-        ]).reshape(count, -1)
+        numerator = np.stack(
+            [
+                core.values(
+                    shape.group,
+                    shape.head_dim,
+                    weights[i],
+                    own_open[i],
+                    have.mask(i, "weight"),
+                    self._model.prefix_v[layer][: row.prefix],
+                    row.cache.arrays["v_share"][layer][: row.own],
+                    row.cache.arrays["v_open"][layer][: row.own],
+                    have.shared(i, "weight_value"),
+                )
+                for i, row in enumerate(rows)
+            ]
+        ).reshape(count, -1)
         numerator = self._shift(numerator & _low(value_ring), scales.WEIGHT + scales.HEAD - scales.NUMERATOR)
         mask = have.masks("numerator", scales.LIFT)
-        n_open, y_open = self._open(("numerator", self._raise(numerator, scales.LIFT) + mask, scales.LIFT),
-                                    ("reciprocal", reciprocal + have.masks("reciprocal"), scales.RECIPROCAL_RING))
+        n_open, y_open = self._open(
+            ("numerator", self._raise(numerator, scales.LIFT) + mask, scales.LIFT),
+            ("reciprocal", reciprocal + have.masks("reciprocal"), scales.RECIPROCAL_RING),
+        )
         wide = [np.repeat(a, shape.head_dim, -1) for a in (reciprocal, y_open)]
-        o = self._lifted_product(n_open, wide[0], wide[1], mask, have.shareds("numerator_wrap", 1), have.shareds("numerator_reciprocal", 1), scales.LIFT)
+        o = self._lifted_product(
+            n_open, wide[0], wide[1], mask, have.shareds("numerator_wrap", 1), have.shareds("numerator_reciprocal", 1), scales.LIFT
+        )
         o = self._shift(o & _low(scales.RECIPROCAL_RING), scales.NUMERATOR + scales.RECIPROCAL - scales.OUT_IN)
-        return self._lift("attention output", o, have.masks("output", scales.OUTPUT_LIFT), have.shareds("output_wrap", 1), scales.OUTPUT_LIFT)
+        return self._lift(
+            "attention output", o, have.masks("output", scales.OUTPUT_LIFT), have.shareds("output_wrap", 1), scales.OUTPUT_LIFT
+        )
 
     def _lifted_product(self, x_open: U64, y: U64, y_open: U64, mask: U64, z: U64, cross: U64, bits: int) -> U64:
         """x y for x lifted from its opening and y opened under its own mask; cross: shares of rho y_mask for both top bits."""
         rho = lift.share_of_rho(x_open, mask, z, bits)
-        chosen = np.where(x_open >> np.uint64(bits - 1), cross[1], cross[0])
+        chosen: U64 = np.where(x_open >> np.uint64(bits - 1), cross[1], cross[0])
         return (x_open - np.uint64(lift.offset(bits))) * y - y_open * rho + chosen
 
     def _softmax(self, scores: list[U64], have: _Material, rows: Sequence[Row]) -> tuple[list[U64], list[U64], U64]:
@@ -256,35 +298,59 @@ class SharedLlama:
         core, party, first = self._core, self._party, self._party == 0
         heads, bits = self._model.shape.heads, scales.SCORE + self._root_bits
         numbers = range(len(rows))
-        opened = self._open(*(
-            ("score bucket", self._shift(s, bits - scales.BUCKET_FRACTION) + have.mask(i, "bucket"), scales.BUCKET_BITS) for i, s in enumerate(scores)
-        ))
+        opened = self._open(
+            *(
+                ("score bucket", self._shift(s, bits - scales.BUCKET_FRACTION) + have.mask(i, "bucket"), scales.BUCKET_BITS)
+                for i, s in enumerate(scores)
+            )
+        )
         counts = [
-            core.buckets(heads, s.shape[1], scales.BUCKET_SEGMENT, scales.LOWEST_BUCKET, scales.THRESHOLDS, opened[i].astype(np.uint32),
-                         have.shared(i, "bucket_onehot"))  # type: ignore[arg-type]
+            core.buckets(
+                heads,
+                s.shape[1],
+                scales.BUCKET_SEGMENT,
+                scales.LOWEST_BUCKET,
+                scales.THRESHOLDS,
+                opened[i].astype(np.uint32),
+                have.shared(i, "bucket_onehot"),
+            )
             for i, s in enumerate(scores)
         ]
         depths = [zero.depth_for(s.shape[1]) for s in scores]
         opened = self._open(*(("bucket count", counts[i] + have.mask(i, "count").astype(np.uint64), depths[i]) for i in numbers))
         shifted = []
         for i, s in enumerate(scores):
-            empty = zero.evaluate(core, party, depths[i], opened[i].astype(np.uint32), have.mask(i, "count_root"), have.key(i, "count_key"))  # type: ignore[arg-type]
+            empty = zero.evaluate(core, party, depths[i], opened[i].astype(np.uint32), have.mask(i, "count_root"), have.key(i, "count_key"))
             top = -empty.reshape(heads, -1).sum(-1)
             if first:
                 top = top + np.array(scales.LOWEST_BUCKET + scales.THRESHOLDS + 1, np.int64).astype(np.uint64)
-            shifted.append(self._shift(s, bits - exponential.FRACTION_BITS) - (top * np.uint64(scales.BUCKET_WIDTH << exponential.FRACTION_BITS))[:, None])
+            shifted.append(
+                self._shift(s, bits - exponential.FRACTION_BITS)
+                - (top * np.uint64(scales.BUCKET_WIDTH << exponential.FRACTION_BITS))[:, None]
+            )
         opened = self._open(*(("shifted score", s + have.mask(i, "shifted"), exponential.BITS) for i, s in enumerate(shifted)))
         weights, sums = [], []
         for i in numbers:
-            e = exponential.evaluate(core, party, opened[i].astype(np.uint32), have.mask(i, "shifted_root"), have.key(i, "shifted_key"))  # type: ignore[arg-type]
+            e = exponential.evaluate(core, party, opened[i].astype(np.uint32), have.mask(i, "shifted_root"), have.key(i, "shifted_key"))
             e = e.reshape(heads, -1)
             sums.append(self._shift(e.sum(-1), exponential.OUT_FRACTION_BITS - scales.SUM))
             weights.append(self._shift(e, exponential.OUT_FRACTION_BITS - scales.WEIGHT))
         ring = 64 - exponential.OUT_FRACTION_BITS + scales.WEIGHT
-        total, *own_open = self._open(("weight sum", np.stack(sums) + have.masks("sum"), curve.BITS),
-                                      *(("weight", weights[i][:, row.prefix :] + have.mask(i, "weight"), ring) for i, row in enumerate(rows)))
-        reciprocal = curve.evaluate(core, party, "reciprocal", 2.0**-scales.SUM, 0.0, scales.RECIPROCAL_OUT, total.reshape(-1),
-                                    have.roots("sum_root"), have.keys("sum_key")).reshape(total.shape)
+        total, *own_open = self._open(
+            ("weight sum", np.stack(sums) + have.masks("sum"), curve.BITS),
+            *(("weight", weights[i][:, row.prefix :] + have.mask(i, "weight"), ring) for i, row in enumerate(rows)),
+        )
+        reciprocal = curve.evaluate(
+            core,
+            party,
+            "reciprocal",
+            2.0**-scales.SUM,
+            0.0,
+            scales.RECIPROCAL_OUT,
+            total.reshape(-1),
+            have.roots("sum_root"),
+            have.keys("sum_key"),
+        ).reshape(total.shape)
         return weights, own_open, self._shift(reciprocal, scales.RECIPROCAL_OUT - scales.RECIPROCAL)
 
     def _gated(self, h: U64, have: _Material, layer: int) -> U64:
@@ -294,13 +360,23 @@ class SharedLlama:
         fraction = scales.HIDDEN + scales.WEIGHT_BITS["gate_up"]
         gate, up = self._shift(both[:, :ffn], fraction - silu.FRACTION_BITS), self._shift(both[:, ffn:], fraction - scales.UP)
         (g_open,) = self._open(("gate", gate + have.masks("gate"), silu.BITS))
-        y = np.stack([
-            silu.evaluate(self._core, self._party, np.ascontiguousarray(g_open[i]).astype(np.uint32), have.mask(i, "gate_root"), have.key(i, "gate_key"))  # type: ignore[arg-type]
-            for i in range(len(g_open))
-        ]).astype(np.uint64)
+        y = np.stack(
+            [
+                silu.evaluate(
+                    self._core,
+                    self._party,
+                    np.ascontiguousarray(g_open[i]).astype(np.uint32),
+                    have.mask(i, "gate_root"),
+                    have.key(i, "gate_key"),
+                )
+                for i in range(len(g_open))
+            ]
+        ).astype(np.uint64)
         y = self._shift(y, silu.OUT_FRACTION_BITS - scales.GATE)
         mask = have.masks("silu", scales.GATE_LIFT)
-        y_open, u_open = self._open(("silu", self._raise(y, scales.GATE_LIFT) + mask, scales.GATE_LIFT), ("up", up + have.masks("up"), scales.UP_RING))
+        y_open, u_open = self._open(
+            ("silu", self._raise(y, scales.GATE_LIFT) + mask, scales.GATE_LIFT), ("up", up + have.masks("up"), scales.UP_RING)
+        )
         p = self._lifted_product(y_open, up, u_open, mask, have.shareds("silu_wrap", 1), have.shareds("silu_up", 1), scales.GATE_LIFT)
         p = self._shift(p & _low(scales.UP_RING), scales.GATE + scales.UP - scales.DOWN_IN)
         return self._lift("gated product", p, have.masks("product", scales.LIFT), have.shareds("product_wrap", 1), scales.LIFT)

@@ -36,7 +36,7 @@ def read_weights(model: Path, only: tuple[str, ...] | None = None) -> dict[str, 
         raise ModelUnsupported(f"no *.safetensors in {model}: a pickled checkpoint is never read; convert it to safetensors")
     out: dict[str, F32] = {}
     for path in files:
-        for name, item in deserialize(path.read_bytes()):
+        for name, item in deserialize(path.read_bytes()):  # type: ignore[no-untyped-call]
             if only is None or name.startswith(only):
                 out[name] = _decode(item["dtype"], bytes(item["data"]), list(item["shape"]))
     return out

@@ -154,8 +154,8 @@ typedef u32 four __attribute__((vector_size(16), aligned(4), may_alias));
 void core_silu(int party, int n, int bits, int seg, int coarse, int half, int up, const block *roots, const block *keys, const u32 *c, const u32 *table, u32 *y) {
   int positions = bits - seg, depth = positions - 2, stride = depth + 3, core = 2 * half + 1, down = positions - coarse;
   int64_t total = 1ll << positions;
-  block room[SILU_LANES][2][96], low[96], high[96];
-  u32 tab[2 * 448];
+  block room[SILU_LANES][2][160], low[160], high[160];
+  u32 tab[2 * 640];
   for (int base = 0; base < n; base += SILU_LANES) {
     int lanes = n - base < SILU_LANES ? n - base : SILU_LANES;
     strip s[LANES];

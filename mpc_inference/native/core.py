@@ -9,21 +9,23 @@ from __future__ import annotations
 import ctypes
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpc_inference.native.build import build
 
-U8, U16, U32, U64 = NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint32], NDArray[np.uint64]
-F64 = NDArray[np.float64]
+U8: TypeAlias = NDArray[np.uint8]
+U16: TypeAlias = NDArray[np.uint16]
+U32: TypeAlias = NDArray[np.uint32]
+U64: TypeAlias = NDArray[np.uint64]
+F64: TypeAlias = NDArray[np.float64]
 BLOCK = 16  # bytes of a seed, a correction word or a payload correction
 
 # Nothing up the sleeve: the first 64 bytes of the fractional part of pi.
 FIXED_KEYS = bytes.fromhex(
-    "243f6a8885a308d313198a2e03707344a4093822299f31d0082efa98ec4e6c89452821e638d01377be5466cf34e90c6c"
-    "c0ac29b7c97c50dd3f84d5b5b5470917"
+    "243f6a8885a308d313198a2e03707344a4093822299f31d0082efa98ec4e6c89452821e638d01377be5466cf34e90c6cc0ac29b7c97c50dd3f84d5b5b5470917"
 )
 
 
@@ -36,8 +38,20 @@ class Core:
 
     def __init__(self, path: Path) -> None:
         self._lib = ctypes.CDLL(str(path))
-        for name in ("core_init", "core_mmo", "core_gemm16", "core_gemm64", "core_dpf_gen", "core_silu", "core_exp", "core_zero",
-                     "core_curve", "core_buckets", "core_scores", "core_values"):
+        for name in (
+            "core_init",
+            "core_mmo",
+            "core_gemm16",
+            "core_gemm64",
+            "core_dpf_gen",
+            "core_silu",
+            "core_exp",
+            "core_zero",
+            "core_curve",
+            "core_buckets",
+            "core_scores",
+            "core_values",
+        ):
             getattr(self._lib, name).restype = None
         self._lib.core_init(FIXED_KEYS)
 
@@ -68,21 +82,44 @@ class Core:
         """
         n, payloads = len(alpha), int(levels).bit_count() + wide
         out = np.empty((n, (depth + payloads) * BLOCK), np.uint8)
-        self._lib.core_dpf_gen(n, depth, ctypes.c_uint64(levels), word, int(wide), _pointer(alpha), _pointer(roots0), _pointer(roots1), _pointer(betas),
-                               _pointer(out))
+        self._lib.core_dpf_gen(
+            n,
+            depth,
+            ctypes.c_uint64(levels),
+            word,
+            int(wide),
+            _pointer(alpha),
+            _pointer(roots0),
+            _pointer(roots1),
+            _pointer(betas),
+            _pointer(out),
+        )
         return out
 
     def silu(self, party: int, bits: int, segment: int, coarse: int, half: int, up: int, roots: U8, keys: U8, c: U32, table: U32) -> U32:
         """Shares of silu(x), x = (c - r) mod 2^bits (see core.c)."""
         out = np.empty(c.size, np.uint32)
-        self._lib.core_silu(party, c.size, bits, segment, coarse, half, up, _pointer(roots), _pointer(keys), _pointer(c), _pointer(table), _pointer(out))
+        self._lib.core_silu(
+            party, c.size, bits, segment, coarse, half, up, _pointer(roots), _pointer(keys), _pointer(c), _pointer(table), _pointer(out)
+        )
         return out
 
     def exp(self, party: int, bits: int, segment: int, roots: U8, keys: U8, c: U32, high: F64, low: F64) -> U64:
         """Shares of exp(x), x = (c - r) mod 2^bits (see core.c)."""
         out = np.empty(c.size, np.uint64)
-        self._lib.core_exp(party, c.size, bits, segment, high.size, _pointer(roots), _pointer(keys), _pointer(c), _pointer(high), _pointer(low),
-                           _pointer(out))
+        self._lib.core_exp(
+            party,
+            c.size,
+            bits,
+            segment,
+            high.size,
+            _pointer(roots),
+            _pointer(keys),
+            _pointer(c),
+            _pointer(high),
+            _pointer(low),
+            _pointer(out),
+        )
         return out
 
     def zero(self, party: int, depth: int, roots: U8, keys: U8, c: U32) -> U64:
@@ -91,13 +128,15 @@ class Core:
         self._lib.core_zero(party, c.size, depth, _pointer(roots), _pointer(keys), _pointer(c), _pointer(out))
         return out
 
-    def curve(self, party: int, bits: int, leaf: int, first: int, kind: int, unit: float, shift: float, scale: float, roots: U8, keys: U8,
-              c: U64) -> U64:
+    def curve(
+        self, party: int, bits: int, leaf: int, first: int, kind: int, unit: float, shift: float, scale: float, roots: U8, keys: U8, c: U64
+    ) -> U64:
         """Shares of 1/(x unit) (kind 0) or 1/sqrt(x unit + shift) (kind 1), x = (c - r) mod 2^bits."""
         out = np.empty(c.size, np.uint64)
         d = ctypes.c_double
-        self._lib.core_curve(party, c.size, bits, leaf, first, kind, d(unit), d(shift), d(scale), _pointer(roots), _pointer(keys), _pointer(c),
-                             _pointer(out))
+        self._lib.core_curve(
+            party, c.size, bits, leaf, first, kind, d(unit), d(shift), d(scale), _pointer(roots), _pointer(keys), _pointer(c), _pointer(out)
+        )
         return out
 
     def buckets(self, heads: int, keys: int, segment: int, base: int, thresholds: int, c: U32, onehot: U16) -> U32:
@@ -110,14 +149,18 @@ class Core:
         """One token's scores (heads, prefix + own)."""
         heads, prefix, own = q.size // dim, len(prefix_k), len(k_share)
         out = np.empty((heads, prefix + own), np.uint64)
-        self._lib.core_scores(heads, group, dim, prefix, own, *(_pointer(a) for a in (q, q_open, q_mask, prefix_k, k_share, k_open, product, out)))
+        self._lib.core_scores(
+            heads, group, dim, prefix, own, *(_pointer(a) for a in (q, q_open, q_mask, prefix_k, k_share, k_open, product, out))
+        )
         return out
 
     def values(self, group: int, dim: int, e: U64, e_open: U64, e_mask: U64, prefix_v: U64, v_share: U64, v_open: U64, product: U64) -> U64:
         """One token's weighted values (heads, dim)."""
         heads, prefix, own = len(e), len(prefix_v), len(v_share)
         out = np.empty((heads, dim), np.uint64)
-        self._lib.core_values(heads, group, dim, prefix, own, *(_pointer(a) for a in (e, e_open, e_mask, prefix_v, v_share, v_open, product, out)))
+        self._lib.core_values(
+            heads, group, dim, prefix, own, *(_pointer(a) for a in (e, e_open, e_mask, prefix_v, v_share, v_open, product, out))
+        )
         return out
 
 

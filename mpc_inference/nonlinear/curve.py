@@ -34,7 +34,9 @@ def keys(core: Core, mask: U64, roots0: U8, roots1: U8) -> U8:
         within = mask & np.uint64((1 << width) - 1)
         beta[:, i, 1] = within >> np.uint64(width - WITHIN_BITS) if width >= WITHIN_BITS else within << np.uint64(WITHIN_BITS - width)
     levels = ((1 << (DEPTH + 1)) - 1) & ~((1 << FIRST_LEVEL) - 1)
-    return core.dpf_gen(DEPTH, levels, 8, mask >> np.uint64(LEAF_BITS), roots0, roots1, beta.view(np.uint8).reshape(len(mask), PAYLOADS, BLOCK))
+    return core.dpf_gen(
+        DEPTH, levels, 8, mask >> np.uint64(LEAF_BITS), roots0, roots1, beta.view(np.uint8).reshape(len(mask), PAYLOADS, BLOCK)
+    )
 
 
 def evaluate(core: Core, party: int, kind: Kind, unit: float, shift: float, fraction_bits: int, opened: U64, roots: U8, key: U8) -> U64:

@@ -1,8 +1,9 @@
 """SiLU by a spline under function secret sharing.
 
-The parties open c = x + r modulo 2^19 (x at 11 fraction bits, |x| < 120). A point function at r's segment with payload
+The parties open c = x + r modulo 2^20 (x at 12 fraction bits, |x| < 120). A point function at r's segment with payload
 (1, r mod segment) turns the public chords of SiLU on |x| < 10 into shares of the answer; a payload at a coarse tree level
-does the same for the line y = x above. Error: at most 5e-4 in (-10, 10) (centred chord of d = 1/8: f''/16 d^2, f'' <= 1/2), 4.6e-4 beyond, plus
+does the same for the line y = x above.
+Error: at most 1.3e-4 in (-10, 10) (centred chord of d = 1/16: f''/16 d^2, f'' <= 1/2), 4.6e-4 beyond, plus
 the rounding of x. Boyle et al., EUROCRYPT 2021, section 4 (splines); the domain is walked only where the table is not zero.
 It does NOT detect |x| >= 120: such a value wraps.
 """
@@ -15,12 +16,12 @@ import numpy as np
 
 from mpc_inference.native.core import BLOCK, U8, U32, U64, Core
 
-BITS = 19
-FRACTION_BITS = 11
+BITS = 20
+FRACTION_BITS = 12
 SEGMENT_BITS = 8
-HALF = 80  # segments on either side of zero: 10.0
+HALF = 160  # segments on either side of zero: 10.0
 COARSE = 5  # tree level of the nodes that cover the line y = x
-UP = 11
+UP = 10
 OUT_FRACTION_BITS = FRACTION_BITS + UP
 DEPTH = BITS - SEGMENT_BITS - 2
 KEY_BYTES = (DEPTH + 3) * BLOCK
@@ -53,7 +54,9 @@ def keys(core: Core, mask: U64, roots0: U8, roots1: U8) -> U8:
     leaf[at, word], leaf[at, word + 1] = 1, mask & np.uint64((1 << SEGMENT_BITS) - 1)
     beta[:, 1:] = leaf.reshape(len(mask), 2, 4)
     levels = 1 << COARSE | 1 << DEPTH
-    return core.dpf_gen(DEPTH, levels, 4, position >> np.uint64(2), roots0, roots1, beta.view(np.uint8).reshape(len(mask), 3, BLOCK), wide=True)
+    return core.dpf_gen(
+        DEPTH, levels, 4, position >> np.uint64(2), roots0, roots1, beta.view(np.uint8).reshape(len(mask), 3, BLOCK), wide=True
+    )
 
 
 def evaluate(core: Core, party: int, opened: U32, roots: U8, key: U8) -> U32:

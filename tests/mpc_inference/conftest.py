@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mpc_inference import certificates, launch
-from mpc_inference.config import Deployment, Endpoint, read_config, write_config
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
+
+from mpc_inference import certificates, launch
+from mpc_inference.config import Deployment, Endpoint, read_config, write_config
 
 TEMPLATE = (
     "{% if messages[0].role != 'system' %}<start>system helpful<end>{% endif %}"
@@ -21,9 +22,21 @@ WORDS = ["<unk>", "<start>", "<end>", "system", "user", "assistant", "helpful", 
 def write_model(directory: Path, **changes: object) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     config = {
-        "model_type": "llama", "hidden_act": "silu", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
-        "head_dim": 16, "intermediate_size": 96, "vocab_size": len(WORDS), "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 256,
-        "tie_word_embeddings": True, "eos_token_id": 2, **changes,
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "num_hidden_layers": 2,
+        "hidden_size": 64,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "intermediate_size": 96,
+        "vocab_size": len(WORDS),
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": True,
+        "eos_token_id": 2,
+        **changes,
     }
     (directory / "config.json").write_text(json.dumps(config))
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
@@ -33,8 +46,15 @@ def write_model(directory: Path, **changes: object) -> Path:
     (directory / "tokenizer_config.json").write_text(json.dumps({"chat_template": TEMPLATE, "eos_token": "<end>"}))
     rng = np.random.default_rng(5)
     d, f, kv = 64, 96, 32
-    sizes = {"self_attn.q_proj": (d, d), "self_attn.k_proj": (kv, d), "self_attn.v_proj": (kv, d), "self_attn.o_proj": (d, d),
-             "mlp.gate_proj": (f, d), "mlp.up_proj": (f, d), "mlp.down_proj": (d, f)}
+    sizes = {
+        "self_attn.q_proj": (d, d),
+        "self_attn.k_proj": (kv, d),
+        "self_attn.v_proj": (kv, d),
+        "self_attn.o_proj": (d, d),
+        "mlp.gate_proj": (f, d),
+        "mlp.up_proj": (f, d),
+        "mlp.down_proj": (d, f),
+    }
     tensors = {"model.embed_tokens.weight": rng.normal(0, 1, (len(WORDS), d)), "model.norm.weight": rng.uniform(0.5, 1.5, d)}
     for i in range(2):
         for name, shape in sizes.items():
@@ -65,10 +85,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = launch.init(root / "deployment", model)
     given = read_config(config)
     ports = free_ports(3)
-    write_config(config, Deployment.model_validate(given.model_dump() | {
-        "dealer": Endpoint(port=ports[0]), "parties": (Endpoint(port=ports[1]), Endpoint(port=ports[2])),
-        "context_tokens": 128, "stock_tokens": 8, "deadline_s": 5.0, "queue_requests": 4,
-    }))
+    write_config(
+        config,
+        Deployment.model_validate(
+            given.model_dump()
+            | {
+                "dealer": Endpoint(port=ports[0]),
+                "parties": (Endpoint(port=ports[1]), Endpoint(port=ports[2])),
+                "context_tokens": 128,
+                "stock_tokens": 8,
+                "deadline_s": 5.0,
+                "queue_requests": 4,
+            }
+        ),
+    )
     return config
 
 

@@ -11,10 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mpc_inference import launch
 from mpc_inference.client import Client, Piece
 from mpc_inference.config import Deployment, read_config, write_config
-from mpc_inference.errors import Busy, ConfigInvalid, ContextTooLong, DeadlineExceeded, InvalidSampling, PeerUnavailable, ProtocolError, RequestRefused, SessionLost
+from mpc_inference.errors import (
+    Busy,
+    ConfigInvalid,
+    ContextTooLong,
+    DeadlineExceeded,
+    InvalidSampling,
+    PeerUnavailable,
+    ProtocolError,
+    RequestRefused,
+    SessionLost,
+)
 from mpc_inference.llama import plain
 from mpc_inference.llama.shape import read_shape
 from mpc_inference.llama.weights import read_weights
@@ -105,7 +116,9 @@ def test_sampling_out_of_range() -> None:
 
 async def test_the_queue_is_bounded_and_says_when_to_return(client: Client) -> None:
     prompt = client.tokens.chat([{"role": "user", "content": "w1 w2"}])
-    results = await asyncio.gather(*(collect(client, prompt, max_tokens=12, sampling=Sampling(temperature=2.0)) for _ in range(20)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(collect(client, prompt, max_tokens=12, sampling=Sampling(temperature=2.0)) for _ in range(20)), return_exceptions=True
+    )
     refused = [r for r in results if isinstance(r, Busy)]
     assert refused
     assert all(r.retry_after_s > 0 for r in refused)
@@ -131,8 +144,9 @@ def test_up_refuses_in_production(tiny: Path) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("stage", ["idle", "prefill", "decode"])
-async def test_a_killed_process_loses_the_request_and_nothing_else(tiny: Path, running: dict[str, subprocess.Popen[bytes]], client: Client, role: str,
-                                                                   stage: str) -> None:
+async def test_a_killed_process_loses_the_request_and_nothing_else(
+    tiny: Path, running: dict[str, subprocess.Popen[bytes]], client: Client, role: str, stage: str
+) -> None:
     prompt = client.tokens.chat([{"role": "user", "content": "w1 w2 w3 w4 w5 w6"}])
     launch.wait_ready(tiny, 30)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from mpc_inference import lift
 
 

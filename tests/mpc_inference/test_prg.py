@@ -2,6 +2,7 @@
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
 from mpc_inference import prg
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from bench.mpc.fidelity import Pair
 from mpc_inference import prg
 from mpc_inference.config import read_config
 from mpc_inference.llama import artifact
@@ -13,8 +15,6 @@ from mpc_inference.llama.layout import layout, view
 from mpc_inference.llama.plain import forward
 from mpc_inference.llama.weights import read_weights
 from mpc_inference.native.core import core
-
-from bench.mpc.fidelity import Pair
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "mpc.md"
 CHI2_255_AT_1E6 = 377.0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from mpc_inference import certificates, transport
 from mpc_inference.config import read_config
 from mpc_inference.errors import DeadlineExceeded, FrameInvalid, HandshakeRefused, MpcError, PeerUnavailable

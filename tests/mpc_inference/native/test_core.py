@@ -5,6 +5,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mpc_inference.native.build import build
 from mpc_inference.native.core import FIXED_KEYS, Core, core
 
