@@ -138,7 +138,9 @@ class RecallFloor(Strict):
     """
 
     overall: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
-    entities: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")], Annotated[float, Field(ge=0.0, le=1.0)]] = {}
+    entities: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")], Annotated[float, Field(ge=0.0, le=1.0)]] = Field(
+        default_factory=dict
+    )
 
     @property
     def asks(self) -> bool:
@@ -154,7 +156,7 @@ class Policy(Strict):
     extends: str | None = None
     match: Match = Match()
     languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
-    entities: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")], EntityRule] = {}
+    entities: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")], EntityRule] = Field(default_factory=dict)
     recognizers: tuple[CustomRecognizer, ...] = ()
     response: ResponseRule = ResponseRule()
     routing: Routing = Routing()

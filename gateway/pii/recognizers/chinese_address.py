@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from gateway.pii.recognizers.base import Pattern, PatternRecognizer
 
-_REGION = r"(?:\p{Han}{2,8}?(?:省|自治区|特别行政区))?(?:\p{Han}{2,8}?(?:市|自治州|地区|盟))?(?:\p{Han}{1,8}?(?:区|县|旗|市))?(?:\p{Han}{1,8}?(?:镇|乡|街道))?"
+_REGION = (
+    r"(?:\p{Han}{2,8}?(?:省|自治区|特别行政区))?(?:\p{Han}{2,8}?(?:市|自治州|地区|盟))?"
+    r"(?:\p{Han}{1,8}?(?:区|县|旗|市))?(?:\p{Han}{1,8}?(?:镇|乡|街道))?"
+)
 _ROAD = r"\p{Han}{1,10}?(?:路|街|大道|道|巷|弄|胡同|里|村|苑|小区|花园|大厦|广场|新村|公寓)"
 _NUMBER = r"(?:[0-9零〇一二三四五六七八九十百]{1,6}(?:-\d{1,4})?(?:号|弄|巷|栋|幢|座|号楼|楼|层|单元|室|房|户|组)(?:院)?)"
 _LEAD = r"(?:住址|地址|住在|家住|现住|位于|寄到|寄往|送到|送货到|户籍|籍贯|搬到|居住于|居住在|住)[是为在：:]? ?"
@@ -14,6 +17,11 @@ class ChineseAddressRecognizer(PatternRecognizer):
     entity = "STREET_ADDRESS"
     patterns = (
         Pattern(rf"{_LEAD}({_REGION}(?:{_ROAD})?(?:{_NUMBER})(?:\p{{Han}}{{0,10}}?{_NUMBER}){{0,5}})", 0.9, group=1),
-        Pattern(rf"((?:\p{{Han}}{{2,3}}(?:省|自治区))?\p{{Han}}{{2,4}}(?:市|自治州)(?:\p{{Han}}{{1,6}}?(?:区|县|旗|市))?(?:{_ROAD})?(?:{_NUMBER})(?:\p{{Han}}{{0,10}}?{_NUMBER}){{0,5}})", 0.85, group=1),
+        Pattern(
+            rf"((?:\p{{Han}}{{2,3}}(?:省|自治区))?\p{{Han}}{{2,4}}(?:市|自治州)(?:\p{{Han}}{{1,6}}?(?:区|县|旗|市))?(?:{_ROAD})?"
+            rf"(?:{_NUMBER})(?:\p{{Han}}{{0,10}}?{_NUMBER}){{0,5}})",
+            0.85,
+            group=1,
+        ),
         Pattern(rf"(\p{{Han}}{{2,6}}(?:路|街|大道|巷|胡同)[0-9]{{1,5}}(?:号|弄)(?:\p{{Han}}{{0,10}}?{_NUMBER}){{0,5}})", 0.75, group=1),
-    )  # fmt: skip
+    )

@@ -14,9 +14,13 @@ MONTH_NUMBER = r"(?:1[0-2]|0?[1-9])"
 YEAR = r"(?:1[89]|20)\d{2}"
 TIME = r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?"
 CLOCK = rf"(?:{TIME}(?: ?(?i:a\.?m\b\.?|p\.?m\b\.?))?|(?:1[0-2]|[1-9]) ?(?i:am|pm|a\.m\.|p\.m\.))"
-NUMERIC_DATE = rf"(?:{YEAR}[-/.]{MONTH_NUMBER}[-/.]{DAY}|{DAY}[-/.]{MONTH_NUMBER}[-/.](?:{YEAR}|\d{{2}})|{MONTH_NUMBER}[-/.]{DAY}[-/.](?:{YEAR}|\d{{2}}))"
+NUMERIC_DATE = (
+    rf"(?:{YEAR}[-/.]{MONTH_NUMBER}[-/.]{DAY}|{DAY}[-/.]{MONTH_NUMBER}[-/.](?:{YEAR}|\d{{2}})|{MONTH_NUMBER}[-/.]"
+    rf"{DAY}[-/.](?:{YEAR}|\d{{2}}))"
+)
 WRITTEN_DATE = (
-    rf"(?i:(?:{MONTHS})\.?[ -]{DAY}(?:st|nd|rd|th)?(?:,? ?-?{YEAR}|,? '?\d\d)?|{DAY}(?:st|nd|rd|th|\.)?[ -](?:of )?(?:de )?(?:{MONTHS})\b\.?(?:[ ,-]{{1,2}}(?:de )?(?:{YEAR}|'?\d{{2}}))?"
+    rf"(?i:(?:{MONTHS})\.?[ -]{DAY}(?:st|nd|rd|th)?(?:,? ?-?{YEAR}|,? '?\d\d)?|{DAY}(?:st|nd|rd|th|\.)?[ -](?:of )?"
+    rf"(?:de )?(?:{MONTHS})\b\.?(?:[ ,-]{{1,2}}(?:de )?(?:{YEAR}|'?\d{{2}}))?"
     rf"|(?:{MONTHS}),? (?:of )?{YEAR})"
 )
 CHINESE_DATE = (
@@ -34,14 +38,22 @@ class DateTimeRecognizer(PatternRecognizer):
         Pattern(CHINESE_DATE, 0.8),
         Pattern(r"(?i)\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b", 0.6),
         Pattern(r"(?:星期|周|礼拜)[一二三四五六日天]", 0.6),
-        Pattern(rf"(?i)\b(?:in|since|of|from|until|till|by|before|after|during|year|to|between|born|circa|around|and|back in|early|late|mid|for)[ -]({YEAR})\b", 0.6, group=1),
+        Pattern(
+            rf"(?i)\b(?:in|since|of|from|until|till|by|before|after|during|year|to|between|born|circa|around|and|back in|"
+            rf"early|late|mid|for)[ -]({YEAR})\b",
+            0.6,
+            group=1,
+        ),
         Pattern(rf"\(({YEAR})\)", 0.5, group=1),
         Pattern(r"(?i)\b(?:today|tomorrow|yesterday|tonight)\b", 0.3),
-    )  # fmt: skip
+    )
     apart_from_digits = True
 
 
-_BIRTH = r"(?i:\b(?:d\.?o\.?b\.?|date of birth|birth ?date|birthday|born(?: on)?|geburtsdatum|geboren am|né(?:e)? le|fecha de nacimiento)\b|出生日期|出生于|生于|生日|出生)"
+_BIRTH = (
+    r"(?i:\b(?:d\.?o\.?b\.?|date of birth|birth ?date|birthday|born(?: on)?|geburtsdatum|geboren am|né(?:e)? le|"
+    r"fecha de nacimiento)\b|出生日期|出生于|生于|生日|出生)"
+)
 
 
 class DateOfBirthRecognizer(PatternRecognizer):
@@ -49,6 +61,11 @@ class DateOfBirthRecognizer(PatternRecognizer):
 
     entity = "DATE_OF_BIRTH"
     patterns = (
-        Pattern(rf"{_BIRTH}[\"']?(?: ?(?:is|was|on|in|the|:|=|：|是|为|,|\|)){{0,3}} ?[\"']?({NUMERIC_DATE}|{WRITTEN_DATE}|{CHINESE_DATE}|{YEAR}\b)", 0.9, group=1),
+        Pattern(
+            rf"{_BIRTH}[\"']?(?: ?(?:is|was|on|in|the|:|=|：|是|为|,|\|)){{0,3}} ?[\"']?"
+            rf"({NUMERIC_DATE}|{WRITTEN_DATE}|{CHINESE_DATE}|{YEAR}\b)",
+            0.9,
+            group=1,
+        ),
         Pattern(rf"({CHINESE_DATE})(?:出生|生)", 0.85, group=1),
-    )  # fmt: skip
+    )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from gateway.pii.recognizers.base import Pattern, PatternRecognizer
 
 _LABEL = (
-    r"(?:driver'?s?'? ?licen[cs]es?(?: number| no\.?| #| id)?|driving licen[cs]e(?: number| no\.?)?|licen[cs]e (?:number|no\.?|#|plate)|dl ?(?:number|no\.?|#)|"
-    r"\bdea(?: number| no\.?| #)|npi(?: number)?|certificate (?:number|no\.?)|registration (?:number|no\.?)|permit (?:number|no\.?)|bar (?:number|no\.?))"
+    r"(?:driver'?s?'? ?licen[cs]es?(?: number| no\.?| #| id)?|driving licen[cs]e(?: number| no\.?)?|licen[cs]e "
+    r"(?:number|no\.?|#|plate)|dl ?(?:number|no\.?|#)|"
+    r"\bdea(?: number| no\.?| #)|npi(?: number)?|certificate (?:number|no\.?)|registration (?:number|no\.?)|"
+    r"permit (?:number|no\.?)|bar (?:number|no\.?))"
 )
 
 

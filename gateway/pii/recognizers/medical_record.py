@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from gateway.pii import checksums
 from gateway.pii.recognizers.base import Pattern, PatternRecognizer
 
 _LABEL = (
-    r"(?:mrn|medical record(?: number| no\.?| #)?|med\.? rec\.?(?: no\.?)?|patient (?:id|number|no\.?|identifier)|chart (?:number|no\.?|#)|hospital (?:number|no\.?)|"
-    r"member (?:id|number|no\.?)|health (?:plan|insurance|card)(?: id| number| no\.?| beneficiary number)?|insurance (?:id|number|no\.?|policy(?: number)?)|"
-    r"policy (?:number|no\.?)|nhs (?:number|no\.?)|medicare(?: number| no\.?| id)?|medicaid(?: number| no\.?| id)?|case (?:number|no\.?)|accession (?:number|no\.?)|specimen (?:id|number))"
+    r"(?:mrn|medical record(?: number| no\.?| #)?|med\.? rec\.?(?: no\.?)?|patient (?:id|number|no\.?|identifier)|"
+    r"chart (?:number|no\.?|#)|hospital (?:number|no\.?)|"
+    r"member (?:id|number|no\.?)|health (?:plan|insurance|card)(?: id| number| no\.?| beneficiary number)?|"
+    r"insurance (?:id|number|no\.?|policy(?: number)?)|"
+    r"policy (?:number|no\.?)|nhs (?:number|no\.?)|medicare(?: number| no\.?| id)?|medicaid"
+    r"(?: number| no\.?| id)?|case (?:number|no\.?)|accession (?:number|no\.?)|specimen (?:id|number))"
 )
 _JOIN = r"[\"']?(?: ?(?:is|was|:|#|=|：|为|是|number|no\.?|,|\|)){0,3} ?[\"']?"
 
@@ -22,10 +26,19 @@ class MedicalRecordRecognizer(PatternRecognizer):
             0.9,
             group=1,
         ),
-        # The UK's NHS number in its written groups; its mod 11 digit is checked below.
-        Pattern(r"\b\d{3}[ -]\d{3}[ -]\d{4}\b", 0.0, with_context=0.9),
     )
-    context_words = ("nhs", "nhs number", "national health service")
 
     def validate(self, value: str) -> bool:
         return sum(character.isdigit() for character in value) >= 4
+
+
+class NhsNumberRecognizer(PatternRecognizer):
+    """The NHS number of the United Kingdom in its written groups or in one, with its modulus 11 digit, beside its name."""
+
+    entity = "MEDICAL_RECORD"
+    patterns = (Pattern(r"\b\d{3}[ -]?\d{3}[ -]?\d{4}\b", 0.0, with_context=0.9),)
+    context_words = ("nhs", "nhs number", "national health service")
+    apart_from_digits = True
+
+    def validate(self, value: str) -> bool:
+        return checksums.nhs("".join(filter(str.isdigit, value)))

@@ -28,11 +28,23 @@ class TitledPersonRecognizer(PatternRecognizer):
 
     entity = "PERSON"
     patterns = (
-        Pattern(rf"\b(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Dame|Lord|Lady|Rev|Fr|Herr|Frau|Mme|Sr|Sra|Judge|Justice|Nurse|Sgt|Capt|Lt|Col|Officer|Detective)\b\.? ((?:\p{{Lu}}\. ?){{0,2}}{_WORD}(?: (?:van|von|de|la|der|den|bin|al|el|di|da|\p{{Lu}}\.|{_WORD})){{0,3}})", 0.85, group=1),
+        Pattern(
+            rf"\b(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Dame|Lord|Lady|Rev|Fr|Herr|Frau|Mme|Sr|Sra|Judge|Justice|Nurse|"
+            rf"Sgt|Capt|Lt|Col|Officer|Detective)\b\.? ((?:\p{{Lu}}\. ?){{0,2}}{_WORD}"
+            rf"(?: (?:van|von|de|la|der|den|bin|al|el|di|da|\p{{Lu}}\.|{_WORD})){{0,3}})",
+            0.85,
+            group=1,
+        ),
         Pattern(r"(?i)\b(?:mr|mrs|ms|dr|prof)\.? ((?:[a-z]\. ?){0,2}[a-z][a-z'-]{2,20})\b", 0.5, group=1),
-        Pattern(rf"(?i:\bmy name(?:'s| is)|\bname ?[:=]|\bi am called|\bcall me|\bsigned,|\b(?:best|kind|warm) regards,|\bsincerely,|\bcheers,|\bpatient:|\bcontact:|\bcustomer:|\bclient:|\bemployee:|\bdear) ?\n?({_WORD}(?: (?:\p{{Lu}}\.|{_WORD})){{0,3}})", 0.6, group=1),
+        Pattern(
+            rf"(?i:\bmy name(?:'s| is)|\bname ?[:=]|\bi am called|\bcall me|\bsigned,|\b(?:best|kind|warm) regards,|"
+            rf"\bsincerely,|\bcheers,|\bpatient:|\bcontact:|\bcustomer:|\bclient:|\bemployee:|\bdear) ?\n?"
+            rf"({_WORD}(?: (?:\p{{Lu}}\.|{_WORD})){{0,3}})",
+            0.6,
+            group=1,
+        ),
         Pattern(r"(?i)\bmy name(?:'s| is) ([a-z][a-z'-]{1,20}(?: [a-z][a-z'-]{1,20})?)(?:[.,;!?\n]|$| and\b)", 0.55, group=1),
-    )  # fmt: skip
+    )
 
 
 _SURNAMES = (
@@ -47,6 +59,18 @@ class ChinesePersonRecognizer(PatternRecognizer):
 
     entity = "PERSON"
     patterns = (
-        Pattern(rf"(?:我叫|叫做|名叫|我是|姓名[是为：:]? ?|联系人[是为：:]? ?|收件人[是为：:]? ?|患者[：:]? ?|客户[：:]? ?|经办人[：:]? ?|法定代表人[：:]? ?|户主[：:]? ?|持卡人[：:]? ?|申请人[：:]? ?|原告[：:]? ?|被告[：:]? ?|病人[：:]? ?)((?:{_COMPOUND}|[{_SURNAMES}])\p{{Han}}{{1,2}}?)(?:[，。,.、；;：:！!？?\s（(\"]|$|[，,]?(?:电话|手机|身份证|住|的|在|于|和|与|男|女|今年|年龄|出生))", 0.85, group=1),
-        Pattern(rf"((?:{_COMPOUND}|[{_SURNAMES}])\p{{Han}}{{0,2}}?)(?:先生|女士|小姐|医生|大夫|护士|教授|老师|律师|法官|经理|主任|院长|总监|工程师|同学|警官)", 0.75, group=1),
-    )  # fmt: skip
+        Pattern(
+            rf"(?:我叫|叫做|名叫|我是|姓名[是为：:]? ?|联系人[是为：:]? ?|收件人[是为：:]? ?|患者[：:]? ?|"
+            rf"客户[：:]? ?|经办人[：:]? ?|法定代表人[：:]? ?|户主[：:]? ?|"
+            rf"持卡人[：:]? ?|申请人[：:]? ?|原告[：:]? ?|被告[：:]? ?|病人[：:]? ?)((?:{_COMPOUND}|[{_SURNAMES}])\p{{Han}}{{1,2}}?)"
+            rf"(?:[，。,.、；;：:！!？?\s（(\"]|$|[，,]?(?:电话|手机|身份证|住|的|在|于|和|与|男|女|今年|年龄|出生))",
+            0.85,
+            group=1,
+        ),
+        Pattern(
+            rf"((?:{_COMPOUND}|[{_SURNAMES}])\p{{Han}}{{0,2}}?)"
+            r"(?:先生|女士|小姐|医生|大夫|护士|教授|老师|律师|法官|经理|主任|院长|总监|工程师|同学|警官)",
+            0.75,
+            group=1,
+        ),
+    )

@@ -9,7 +9,8 @@ class PassportRecognizer(PatternRecognizer):
     entity = "PASSPORT"
     patterns = (
         Pattern(
-            r"(?i)\bpassport(?: (?:number|no\.?|#|num|id))?[\"']?(?: ?(?:is|was|:|#|=|：|number|no\.?|,|\|)){0,3} ?[\"']?([A-Z]{0,3}\d{5,9}[A-Z]{0,2}\d?)\b",
+            r"(?i)\bpassport(?: (?:number|no\.?|#|num|id))?[\"']?(?: ?(?:is|was|:|#|=|：|number|no\.?|,|\|)){0,3} ?[\"']?"
+            r"([A-Z]{0,3}\d{5,9}[A-Z]{0,2}\d?)\b",
             0.9,
             group=1,
         ),

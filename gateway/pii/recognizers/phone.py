@@ -99,7 +99,7 @@ class PhoneRecognizer(PatternRecognizer):
             return 0.0
         main = _main_part(value)
         digits = "".join(filter(str.isdigit, main))
-        plus = main.startswith("+") or main.startswith("(+") or (main.startswith("00") and len(digits) > 9)
+        plus = main.startswith(("+", "(+")) or (main.startswith("00") and len(digits) > 9)
         if (
             not 7 <= len(digits) <= 15
             or len(set(digits)) == 1

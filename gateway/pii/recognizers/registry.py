@@ -18,7 +18,7 @@ from gateway.pii.recognizers.date_time import DateOfBirthRecognizer, DateTimeRec
 from gateway.pii.recognizers.email import EmailRecognizer
 from gateway.pii.recognizers.iban import IbanRecognizer
 from gateway.pii.recognizers.licence import LicenceRecognizer
-from gateway.pii.recognizers.medical_record import MedicalRecordRecognizer
+from gateway.pii.recognizers.medical_record import MedicalRecordRecognizer, NhsNumberRecognizer
 from gateway.pii.recognizers.names import ChinesePersonRecognizer, ModelNamesRecognizer, TitledPersonRecognizer
 from gateway.pii.recognizers.network import IpAddressRecognizer, MacAddressRecognizer
 from gateway.pii.recognizers.passport import CnPassportRecognizer, PassportRecognizer
@@ -45,6 +45,7 @@ BUILT_IN: tuple[type[Recognizer], ...] = (
     IbanRecognizer,
     UsSsnRecognizer,
     MedicalRecordRecognizer,
+    NhsNumberRecognizer,
     LicenceRecognizer,
     PassportRecognizer,
     CnPassportRecognizer,

@@ -10,7 +10,8 @@ from gateway.pii.reading import Reading
 from gateway.pii.recognizers.base import Finding, Pattern, PatternRecognizer
 
 _NAME = (
-    r"(?:api[ _-]?key|apikey|secret(?:[ _-]?(?:key|access[ _-]?key|token))?|access[ _-]?(?:key|token)|auth[ _-]?token|client[ _-]?secret|private[ _-]?key|"
+    r"(?:api[ _-]?key|apikey|secret(?:[ _-]?(?:key|access[ _-]?key|token))?|access[ _-]?(?:key|token)|"
+    r"auth[ _-]?token|client[ _-]?secret|private[ _-]?key|"
     r"session[ _-]?(?:id|token)|refresh[ _-]?token|bearer|token|encryption[ _-]?key|signing[ _-]?key|webhook[ _-]?secret|密钥|令牌)"
 )
 
@@ -20,7 +21,11 @@ class SecretRecognizer(PatternRecognizer):
 
     entity = "SECRET"
     patterns = (
-        Pattern(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?s:.+?)-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----", 1.0),
+        Pattern(
+            r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?s:.+?)-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY"
+            r"(?: BLOCK)?-----",
+            1.0,
+        ),
         Pattern(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\]{16,}", 0.95),
         Pattern(r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)?", 0.95),  # JWT, RFC 7519
         Pattern(r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ABIA|ACCA)[0-9A-Z]{16}\b", 0.95),  # AWS
@@ -46,9 +51,16 @@ class SecretRecognizer(PatternRecognizer):
         Pattern(r"(?i)\b[a-z][a-z0-9+.-]{1,20}://([^\s/@:\"'<>]{1,128}:[^\s/@\"'<>]{1,128})@[^\s/@]", 0.95, group=1),  # RFC 3986 userinfo
         Pattern(r"(?i)\b(?:authorization ?: ?(?:basic|bearer)|bearer) +([0-9a-z._~+/=-]{16,})", 0.9, group=1),
         Pattern(rf"(?i){_NAME}[\"'\]]?(?: is| was|为|是)? ?(?:=>|[:=：]| )[ \"'`]{{0,3}}([0-9a-z._~+/!@#$%^&*=-]{{12,512}})", 0.7, group=1),
-        Pattern(r"(?i)(?:\b|_)(?:password|passwd|passphrase|pwd|pass|pin|passcode|otp|密码|口令)[\"'\]]?(?: is| was|为|是)? ?(?:=>|[:=：]|\bis\b|是|为)[ \"'`]{0,3}([^\s\"'`,;，。；]{4,128})", 0.75, group=1),
-        Pattern(r"(?i)(?:\b|_)(?:password|passwd|passphrase|pwd|passcode|密码)(?: is| was) [\"'`]{0,1}([^\s\"'`,;，。；]{4,128})", 0.7, group=1),
-    )  # fmt: skip
+        Pattern(
+            r"(?i)(?:\b|_)(?:password|passwd|passphrase|pwd|pass|pin|passcode|otp|密码|口令)[\"'\]]?(?: is| was|为|是)? ?"
+            r"(?:=>|[:=：]|\bis\b|是|为)[ \"'`]{0,3}([^\s\"'`,;，。；]{4,128})",
+            0.75,
+            group=1,
+        ),
+        Pattern(
+            r"(?i)(?:\b|_)(?:password|passwd|passphrase|pwd|passcode|密码)(?: is| was) [\"'`]{0,1}([^\s\"'`,;，。；]{4,128})", 0.7, group=1
+        ),
+    )
 
     def find(self, reading: Reading) -> Iterator[Finding]:
         for finding in super().find(reading):
@@ -60,9 +72,11 @@ class SecretRecognizer(PatternRecognizer):
             yield finding
 
 
-_NO_PASSWORDS = frozenset(
-    ["required", "reset", "incorrect", "wrong", "invalid", "expired", "protected", "none", "null", "true", "false", "string", "password", "optional", "changed", "not", "secret", "strong", "weak", "correct", "hidden", "empty", "missing", "str", "undefined", "encrypted", "input", "text"]
-)
+_NO_PASSWORDS = frozenset({
+    "required", "reset", "incorrect", "wrong", "invalid", "expired", "protected", "none", "null", "true", "false", "string", "password",
+    "optional", "changed", "not", "secret", "strong", "weak", "correct", "hidden", "empty", "missing", "str", "undefined", "encrypted",
+    "input", "text",
+})  # fmt: skip
 
 
 def looks_random(value: str) -> bool:

@@ -13,14 +13,23 @@ US_STATES = (
 class ZipCodeRecognizer(PatternRecognizer):
     entity = "ZIP_CODE"
     patterns = (
-        Pattern(r"(?i)\b(?:zip|zip ?code|post ?code|postal code|plz|cap|cep|邮编|邮政编码)\b?(?: ?(?:is|was|:|#|=|number|no\.?|为|是|：)){0,2} ?['\"]?([A-Z]{0,2}-?\d{4,6}(?:-\d{3,4})?)\b", 0.85, group=1),
+        Pattern(
+            r"(?i)\b(?:zip|zip ?code|post ?code|postal code|plz|cap|cep|邮编|邮政编码)\b?"
+            r"(?: ?(?:is|was|:|#|=|number|no\.?|为|是|：)){0,2} ?['\"]?([A-Z]{0,2}-?\d{4,6}(?:-\d{3,4})?)\b",
+            0.85,
+            group=1,
+        ),
         Pattern(rf"\b(?:{US_STATES}),? +(\d{{5}}(?:-\d{{4}})?)\b", 0.8, group=1),
         Pattern(r"\b\d{5}-\d{4}\b", 0.5, with_context=0.85),
-        Pattern(r"\b(?:GIR ?0AA|[A-PR-UWYZ](?:[0-9]{1,2}|[A-HK-Y][0-9]|[A-HK-Y][0-9][0-9]|[0-9][A-HJKPS-UW]|[A-HK-Y][0-9][ABEHMNPRV-Y]) ?[0-9][ABD-HJLNP-UW-Z]{2})\b", 0.7),
+        Pattern(
+            r"\b(?:GIR ?0AA|[A-PR-UWYZ](?:[0-9]{1,2}|[A-HK-Y][0-9]|[A-HK-Y][0-9][0-9]|[0-9][A-HJKPS-UW]|"
+            r"[A-HK-Y][0-9][ABEHMNPRV-Y]) ?[0-9][ABD-HJLNP-UW-Z]{2})\b",
+            0.7,
+        ),
         Pattern(r"\b[ABCEGHJ-NPRSTVXY]\d[ABCEGHJ-NPRSTV-Z] ?-?\d[ABCEGHJ-NPRSTV-Z]\d\b", 0.75),
         Pattern(r"\b\d{5}\b", 0.0, with_context=0.6),
         Pattern(r"\b[1-9]\d{3} ?[A-Z]{2}\b", 0.0, with_context=0.6),
         Pattern(r"\b[0-8]\d{5}\b", 0.0, with_context=0.6),
-    )  # fmt: skip
+    )
     context_words = ("zip", "zip code", "postcode", "post code", "postal code", "postal", "邮编", "邮政编码", "plz")
     apart_from_digits = True

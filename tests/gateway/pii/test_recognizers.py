@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.exchange import Span
+from gateway.pii import checksums
 from gateway.pii.reading import Reading, compile_pattern
 from gateway.pii.recognizers.custom import PolicyRecognizer
 from gateway.pii.recognizers.registry import built_in
@@ -63,10 +65,13 @@ TRUE = [
     ("AGE", "a 47-year-old man", "47"),
     ("AGE", "今年35岁", "35"),
     ("MEDICAL_RECORD", "MRN: 00482913", "00482913"),
+    ("MEDICAL_RECORD", "her NHS number is 943 476 5919", "943 476 5919"),
+    ("MEDICAL_RECORD", "9434765919 (NHS)", "9434765919"),
     ("LICENSE_NUMBER", "driver's license D1234567", "D1234567"),
     ("PASSPORT", "passport number is 533380006", "533380006"),
     ("CN_PASSPORT", "护照号码：E12345678", "E12345678"),
     ("CN_RESIDENT_ID", "身份证11010519491231002X", "11010519491231002X"),
+    ("CN_RESIDENT_ID", "身份证号码：110105 19491231 0021", "110105 19491231 0021"),
     ("CN_MOBILE", "手机13800138000", "13800138000"),
     ("CN_USCC", "信用代码91350100M000100Y43", "91350100M000100Y43"),
     ("CN_LICENSE_PLATE", "车牌京A12345", "京A12345"),
@@ -93,7 +98,9 @@ NEAR_MISS = [
     ("DATE_TIME", "99/99/9999"),
     ("AGE", "500 years old"),
     ("CN_RESIDENT_ID", "110105194912310021"),
-    ("CN_RESIDENT_ID", "110105194913310021"),
+    ("CN_RESIDENT_ID", "身份证110105194913310021"),
+    ("MEDICAL_RECORD", "the NHS said 943 476 5918"),
+    ("MEDICAL_RECORD", "call 943 476 5919"),
     ("CN_MOBILE", "12345678901"),
     ("CN_USCC", "91350100M000100Y44"),
 ]
@@ -142,6 +149,28 @@ def test_a_pattern_that_re2_refuses_is_an_error_that_names_it() -> None:
         compile_pattern(r"(?<=a)b")
 
 
+def test_a_resident_number_with_a_failed_check_is_less_sure_and_needs_its_word() -> None:
+    (recognizer,) = (own for own in RECOGNIZERS if own.entities == ("CN_RESIDENT_ID",))
+
+    def scores(text: str) -> list[float]:
+        return [finding.score for finding in recognizer.find(Reading(text))]
+
+    assert scores("11010519491231002X") == [0.95]
+    assert scores("110105194912310021") == []
+    (mistyped,) = scores("身份证号110105194912310021")
+    assert THRESHOLD < mistyped < 0.95
+
+
+def test_the_nhs_check_digit_catches_every_single_wrong_digit() -> None:
+    good = "9434765919"
+    assert checksums.nhs(good)
+    for position in range(10):
+        for digit in "0123456789":
+            other = good[:position] + digit + good[position + 1 :]
+            assert checksums.nhs(other) == (other == good)
+    assert not checksums.nhs("943476591")
+
+
 def test_deny_and_allow_lists_and_context() -> None:
     custom = CustomRecognizer(
         name="ward",
@@ -178,7 +207,7 @@ SPANS = st.lists(
 @settings(max_examples=300, deadline=None)
 def test_resolved_spans_are_sorted_apart_and_cover_every_protected_finding(findings: list[Span]) -> None:
     resolved = resolve(findings, frozenset({"DATE_TIME"}))
-    assert all(a.end <= b.start for a, b in zip(resolved, resolved[1:], strict=False))
+    assert all(a.end <= b.start for a, b in pairwise(resolved))
     protected = [span for span in resolved if span.entity != "DATE_TIME"]
     for finding in findings:
         if finding.entity != "DATE_TIME":
