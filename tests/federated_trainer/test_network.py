@@ -100,16 +100,23 @@ def test_rounds_over_flower_survive_a_killed_client(tmp_path: Path, tiny_base: P
         assert network.run(federation, 1, 400.0) == 0, (tmp_path / "net" / "run.log").read_text()[-2000:]
         assert reports()[0]["clients"] == 3
 
+        killed, ended = threading.Event(), threading.Event()
+
         def kill_in_training() -> None:
             status = tmp_path / "data" / "status.json"
-            while '"begin: 3 clients"' not in status.read_text():
+            while not ended.is_set():
+                if '"begin: 3 clients"' in status.read_text():
+                    network.stop("i2")
+                    killed.set()
+                    return
                 time.sleep(0.05)
-            network.stop("i2")
 
         killer = threading.Thread(target=kill_in_training, daemon=True)
         killer.start()
         assert network.run(federation, 1, 400.0) == 0, (tmp_path / "net" / "run.log").read_text()[-2000:]
-        killer.join(5)
+        ended.set()
+        killer.join(30)
+        assert killed.is_set(), "round 2 ended before the client was killed"
     second = reports()[1]
     assert second["clients"] == 2
     assert "i2" in second["refusals"]  # type: ignore[operator]
