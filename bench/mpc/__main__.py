@@ -22,8 +22,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
-
 from bench.mpc import fidelity
 from mpc_inference import launch, prg
 from mpc_inference.config import Deployment, read_config, write_config
@@ -80,7 +78,7 @@ def online(config: Path, context: int, decode: int, directory: Path) -> dict[str
             after = launch.status(config)[0]
         finally:
             os.kill(processes["dealer"].pid, signal.SIGCONT)
-        rss = {role: psutil.Process(p.pid).memory_info().rss / 1e6 for role, p in processes.items()}
+        rss = {role: peak_mb(p.pid) for role, p in processes.items()}
     tokens = after["tokens"] - before["tokens"]
     return {
         "context": len(prompt),
@@ -91,8 +89,14 @@ def online(config: Path, context: int, decode: int, directory: Path) -> dict[str
         "token_worst_s": max(times[1:]),
         "rounds_per_pass": (after["rounds"] - before["rounds"]) / (after["passes"] - before["passes"]),
         "online_mb_per_token": (after["peer_sent_bytes"] - before["peer_sent_bytes"]) * 2 / tokens / 1e6,
-        **{f"rss_mb_{k}": v for k, v in rss.items()},
+        **{f"peak_rss_mb_{k}": v for k, v in rss.items()},
     }
+
+
+def peak_mb(pid: int) -> float:
+    """The largest resident memory that a process had (Linux)."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1e3 if found else float("nan")
 
 
 def crypten_block(python: str) -> dict[str, float]:
