@@ -140,7 +140,8 @@ class Requests:
                         link.send_control(
                             {
                                 "error": "ContextTooLong",
-                                "message": f"the context holds {self._deployment.context_tokens} tokens: shorten the prompt or ask for fewer",
+                                "message": f"the context holds {self._deployment.context_tokens} tokens: "
+                                f"shorten the prompt or ask for fewer",
                             }
                         )
                         return None

@@ -1,7 +1,7 @@
 """Every figure of MPC inference in one command: `python -m bench.mpc --model DIR` (see --help).
 
-Starts the three processes on loopback, fills the dealer's stock, stops the dealer (SIGSTOP) while the online phase is timed, and measures the
-dealer by itself. `--realtime` runs all of it under the real-time scheduler (Linux, root), for a machine that others use too.
+Starts the three processes on loopback, fills the dealer's stock, stops the dealer (SIGSTOP) while the online phase is timed, and measures
+the dealer by itself. `--realtime` runs all of it under the real-time scheduler (Linux, root), for a machine that others use too.
 Beside it in the same run: the CrypTen block peer (30 times its block), and SPU when its package can be installed.
 """
 
@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from bench.mpc import fidelity
 from mpc_inference import launch, prg
 from mpc_inference.config import Deployment, read_config, write_config
@@ -133,7 +134,8 @@ def main() -> int:
     base = read_config(config)
     results: list[dict[str, object]] = []
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, AES-NI {core().has_aesni}, mode public, loopback",
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"AES-NI {core().has_aesni}, mode public, loopback",
         flush=True,
     )
     for context in (int(c) for c in given.contexts.split(",")):
@@ -157,7 +159,8 @@ def main() -> int:
         if "crypten_decode_s" in peer:
             own = results[0]
             print(
-                f"ratio to CrypTen: token {peer['crypten_decode_s'] / own['token_s']:.1f}x, prefill {peer.get('crypten_prefill_s', 0) / own['prefill_s']:.1f}x",
+                f"ratio to CrypTen: token {peer['crypten_decode_s'] / own['token_s']:.1f}x, "
+                f"prefill {peer.get('crypten_prefill_s', 0) / own['prefill_s']:.1f}x",
                 flush=True,
             )
     if given.fidelity:

@@ -141,7 +141,8 @@ def measure(model: Path, prepared: Path, count: int, window: int = 250, rows: in
             nll = float((np.log(np.exp(shifted).sum(-1)) - shifted[np.arange(len(target)), target]).sum())
             loss, loss_float = (loss + nll, loss_float) if kind == 0 else (loss, loss_float + nll)
         print(
-            f"  {scored} tokens: agreement {agree / scored:.4f}, max |dlogit| {worst:.3f}, ppl {np.exp((loss - loss_float) / scored) - 1:+.4%}, widest {widest:.3f}",
+            f"  {scored} tokens: agreement {agree / scored:.4f}, max |dlogit| {worst:.3f}, "
+            f"ppl {np.exp((loss - loss_float) / scored) - 1:+.4%}, widest {widest:.3f}",
             flush=True,
         )
     words = scored - len(range(0, count, window))

@@ -30,7 +30,8 @@ from bench.pii.scoring import Score, Spans, f2  # noqa: E402
 from bench.pii.systems import Ours, PresidioDefaults, System  # noqa: E402
 
 TARGET = [
-    "PERSON", "STREET_ADDRESS", "GPE", "PHONE_NUMBER", "CREDIT_CARD", "EMAIL_ADDRESS", "IBAN_CODE", "US_SSN", "ZIP_CODE", "AGE", "DATE_TIME",
+    "PERSON", "STREET_ADDRESS", "GPE", "PHONE_NUMBER", "CREDIT_CARD", "EMAIL_ADDRESS",
+    "IBAN_CODE", "US_SSN", "ZIP_CODE", "AGE", "DATE_TIME",
 ]  # fmt: skip
 # Labels of presidio-evaluator's set that stand for ours under another name.
 _RENAMED = {"DOMAIN_NAME": "URL", "US_DRIVER_LICENSE": "LICENSE_NUMBER"}
@@ -88,12 +89,14 @@ def report(name: str, scores: dict[str, Score], ms: dict[str, dict[str, float]])
     for system in systems:
         score = scores[system]
         lines.append(
-            f"{system}: {score.false_per_thousand:.1f} false-positive characters per 1,000; {score.ms_per_text:.1f} ms a text of {score.characters / score.texts:.0f} characters"
+            f"{system}: {score.false_per_thousand:.1f} false-positive characters per 1,000; "
+            f"{score.ms_per_text:.1f} ms a text of {score.characters / score.texts:.0f} characters"
         )
     first, *others = systems
     for other in others:
         lines.append(
-            f"{first} / {other}: time {scores[first].seconds / scores[other].seconds:.2f}, false-positive characters {scores[first].false_characters / max(1, scores[other].false_characters):.2f}"
+            f"{first} / {other}: time {scores[first].seconds / scores[other].seconds:.2f}, "
+            f"false-positive characters {scores[first].false_characters / max(1, scores[other].false_characters):.2f}"
         )
     for system, times in ms.items():
         lines.append(
@@ -131,8 +134,10 @@ def main() -> None:
         print(report(name, scores, ms), flush=True)
         figures[key] = {
             system: {
-                "recall": score.recall(), "recall_target": score.recall(TARGET), "precision": score.precision(), "false_per_thousand": score.false_per_thousand,
-                "ms_per_text": score.ms_per_text, "recall_by_entity": {entity: score.recall([entity]) for entity in score.labelled}, "labelled": dict(score.labelled),
+                "recall": score.recall(), "recall_target": score.recall(TARGET), "precision": score.precision(),
+                "false_per_thousand": score.false_per_thousand,
+                "ms_per_text": score.ms_per_text, "recall_by_entity": {entity: score.recall([entity]) for entity in score.labelled},
+                "labelled": dict(score.labelled),
             }
             for system, score in scores.items()
         }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from bench.pii.scoring import Spans
 from policies.entities import ENTITIES
@@ -40,7 +40,7 @@ class PresidioDefaults:
     """AnalyzerEngine with the predefined recognizers and the whole spaCy pipeline, as its documentation sets it up."""
 
     name = "presidio"
-    _TYPES = {"LOCATION": "GPE", "US_DRIVER_LICENSE": "LICENSE_NUMBER", "US_PASSPORT": "PASSPORT"}
+    _TYPES: ClassVar[dict[str, str]] = {"LOCATION": "GPE", "US_DRIVER_LICENSE": "LICENSE_NUMBER", "US_PASSPORT": "PASSPORT"}
 
     def __init__(self) -> None:
         import tldextract

@@ -181,7 +181,7 @@ class SharedLlama:
         return self._core.gemm(matrix.weight, np.ascontiguousarray(x)) * matrix.factor
 
     def _shift(self, x: U64, bits: int) -> U64:
-        """Own share of x / 2^bits in the smaller ring. Both shares are rounded down, one unit together on average: party 0 gives it back."""
+        """Own share of x / 2^bits in the smaller ring. Both are rounded down, one unit together on average: party 0 gives it back."""
         down = x >> np.uint64(bits)
         return down + np.uint64(1) if self._party == 0 else down
 

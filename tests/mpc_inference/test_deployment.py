@@ -132,7 +132,7 @@ async def test_cancelling_frees_the_parties(tiny: Path, client: Client) -> None:
     await anext(stream)
     await stream.aclose()
     until = time.monotonic() + 10
-    while launch.status(tiny)[0]["requests"] and time.monotonic() < until:
+    while launch.status(tiny)[0]["requests"] and time.monotonic() < until:  # noqa: ASYNC110 - asks another process
         await asyncio.sleep(0.1)
     assert launch.status(tiny)[0]["requests"] == 0
 
@@ -158,17 +158,21 @@ async def test_a_killed_process_loses_the_request_and_nothing_else(
         kill()
     else:
         stream = client.generate(prompt, max_tokens=80, sampling=Sampling(temperature=2.0))
-        with pytest.raises((PeerUnavailable, SessionLost, ProtocolError)):
+
+        async def read_while_killing() -> None:
+            waiting = asyncio.ensure_future(anext(stream))
             if stage == "prefill":
-                waiting = asyncio.ensure_future(anext(stream))
                 await asyncio.sleep(0.02)
                 kill()
                 await waiting
             else:
-                await anext(stream)
+                await waiting
                 kill()
-            while True:
-                await anext(stream)
+            async for _ in stream:
+                pass
+
+        with pytest.raises((PeerUnavailable, SessionLost, ProtocolError)):
+            await read_while_killing()
         await stream.aclose()
     with contextlib.suppress(ProtocolError):
         await collect(client, prompt, max_tokens=1, deadline_s=3.0)

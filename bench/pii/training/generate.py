@@ -17,7 +17,8 @@ LABELS = {
     "person": "PERSON", "first": "PERSON", "last": "PERSON",
     "org": "ORGANIZATION",
     "city": "GPE", "country": "GPE", "state": "GPE", "state_abbr": "GPE",
-    "address": "STREET_ADDRESS", "street": "STREET_ADDRESS", "street_line": "STREET_ADDRESS", "unit": "STREET_ADDRESS", "number": "STREET_ADDRESS",
+    "address": "STREET_ADDRESS", "street": "STREET_ADDRESS", "street_line": "STREET_ADDRESS", "unit": "STREET_ADDRESS",
+    "number": "STREET_ADDRESS",
     "zip": "ZIP_CODE",
     "date": "DATE_TIME", "time": "DATE_TIME", "year": "DATE_TIME", "weekday": "DATE_TIME",
     "age": "AGE",
@@ -60,10 +61,10 @@ def fill(template: str, values: Values) -> Labelled:
             and span[2] in ("STREET_ADDRESS", "PERSON")
             and span[0] - merged[-1][1] <= 2
             and text[merged[-1][1] : span[0]].strip(" ,\n") == ""
+            and (span[2] == "STREET_ADDRESS" or text[merged[-1][1] : span[0]] == " ")
         ):
-            if span[2] == "STREET_ADDRESS" or text[merged[-1][1] : span[0]] == " ":
-                merged[-1] = (merged[-1][0], span[1], span[2])
-                continue
+            merged[-1] = (merged[-1][0], span[1], span[2])
+            continue
         merged.append(span)
     return text, merged
 

@@ -71,7 +71,8 @@ def main() -> None:
             scores = nlp.evaluate(tuning)
             per_type = {label: round(values["r"], 3) for label, values in sorted(scores["ents_per_type"].items())}
             print(
-                f"epoch {epoch} {time.monotonic() - started:.0f} s loss {losses['ner']:.0f} held-out F {scores['ents_f']:.3f} recall {per_type}",
+                f"epoch {epoch} {time.monotonic() - started:.0f} s loss {losses['ner']:.0f} held-out F {scores['ents_f']:.3f} "
+                f"recall {per_type}",
                 flush=True,
             )
             if scores["ents_f"] > best:
