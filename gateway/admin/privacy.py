@@ -42,8 +42,9 @@ async def erase_conversation(parts: AdminParts, actor: str, *, tenant: str, key_
 
 
 async def erase_tenant(parts: AdminParts, actor: str, tenant: str) -> Erased:
-    """Erase every conversation of a tenant. Raises StoreUnavailable."""
+    """Erase every conversation of a tenant, and its roster. Raises StoreUnavailable."""
     await parts.audit.admin({"action": "privacy.erase_tenant", "actor": actor, "target": tenant})
+    await parts.rosters.clear(tenant)
     return Erased(await parts.vault.forget_tenant(tenant), await parts.vault_store.compact())
 
 

@@ -51,7 +51,9 @@ async def restore(answered: Answered, detector: Detector) -> tuple[Released, Fil
     admitted = scrubbed.admitted
     received, model = admitted.received, admitted.served.name
     private = admitted.policy.dp is not None and not admitted.policy.dp.restore
-    filters = Filters(AnswerRules(admitted.policy, scrubbed.issued, scrubbed.caller_texts, detector=detector, private_output=private))
+    tenant = received.principal.tenant
+    rules = AnswerRules(admitted.policy, scrubbed.issued, scrubbed.caller_texts, detector=detector, tenant=tenant, private_output=private)
+    filters = Filters(rules)
     if answered.events is not None:
         stream: ChoiceStream | ResponseStream
         if received.api == "responses":
