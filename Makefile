@@ -50,7 +50,10 @@ bench-mpc: ## secret-shared inference: seconds, bytes and rounds a token
 bench-fl: ## federated rounds
 bench-audit: ## the audit log
 bench-load: ## many callers at once
-bench-pii bench-gateway bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
+bench-pii:
+	@$(SETUP) --extras '$(ALL),bench'
+	@$(PY) -m bench.pii
+bench-gateway bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
 	@$(PY) -m bench.$(patsubst bench-%,%,$@)
 
 docs: test-env ## write the reference pages from the source
