@@ -44,6 +44,7 @@ def up(
     show: Annotated[
         bool, typer.Option("--demo", help="Send one request with personal data, and show what the model server received.")
     ] = False,
+    picture: Annotated[Path | None, typer.Option(help="Also write what --demo shows to this file, as SVG.")] = None,
 ) -> None:
     """Start Valkey, vLLM on the CPU and the gateway, and keep them running until Ctrl-C.
 
@@ -51,6 +52,7 @@ def up(
     """
     console = Console()
     settings = Settings.from_process(upstream=upstream, port=port)
+    show = show or picture is not None
     if show and settings.env == "production":
         console.print("--demo shows plaintext on the terminal and is refused in production.", style="red")
         raise typer.Exit(EXIT_FAILED)
@@ -60,7 +62,7 @@ def up(
             console.print(Text.assemble(("✗ ", "red"), f"{each.name}: {each.found}\n  → {each.mend}"), soft_wrap=True)
         if wrong:
             raise typer.Exit(EXIT_FAILED)
-        raise typer.Exit(asyncio.run(_run(settings, vllm_python, show, console)))
+        raise typer.Exit(asyncio.run(_run(settings, vllm_python, show, picture, console)))
 
 
 @contextlib.contextmanager
@@ -82,7 +84,7 @@ def _only_one(data_dir: Path, console: Console) -> Iterator[None]:
         yield
 
 
-async def _run(settings: Settings, vllm_python: Path, show: bool, console: Console) -> int:
+async def _run(settings: Settings, vllm_python: Path, show: bool, picture: Path | None, console: Console) -> int:
     vllm = None if settings.upstream else plan.local_vllm(settings, vllm_python)
     upstream_url = settings.upstream or (vllm.base_url if vllm else "")
     relay = Relay(upstream_url) if show else None
@@ -103,7 +105,7 @@ async def _run(settings: Settings, vllm_python: Path, show: bool, console: Conso
         starting.result()
         model = await demo.first_model(settings.base_url, key.value) if key.value else plan.MODEL_NAME
         if relay and key.value:
-            await _demonstrate(settings, key.value, model, relay, console)
+            await _demonstrate(settings, key.value, model, relay, picture, console)
         key.remember(settings)
         _explain(settings, key, model, console)
         await stop.wait()
@@ -168,7 +170,7 @@ def _rows(statuses: list[Status]) -> Table:
     return rows
 
 
-async def _demonstrate(settings: Settings, key: str, model: str, relay: Relay, console: Console) -> None:
+async def _demonstrate(settings: Settings, key: str, model: str, relay: Relay, picture: Path | None, console: Console) -> None:
     console.print("\nOne request with personal data (all of it fictitious):")
     try:
         shown = await demo.run(settings.base_url, key, model, relay)
@@ -176,6 +178,9 @@ async def _demonstrate(settings: Settings, key: str, model: str, relay: Relay, c
         console.print(Text(f"The demonstration failed: {error}", "red"))
     else:
         console.print(demo.table(shown))
+        if picture is not None:
+            await asyncio.to_thread(picture.write_text, demo.picture(shown), "utf-8")
+            console.print(f"Drawn to {picture}.")
 
 
 def _explain(settings: Settings, key: LocalKey, model: str, console: Console) -> None:
