@@ -1,11 +1,10 @@
-"""What is done with keys, tenants and model aliases: each act stands in the audit before it is done."""
+"""What is done with keys and tenants: each act stands in the audit before it is done."""
 
 from __future__ import annotations
 
 from gateway.access.api_keys import NewKey
 from gateway.admin.parts import AdminParts
 from gateway.errors import BadRequest
-from gateway.stores.aliases import Alias
 from gateway.stores.tenants import Tenant
 from policies.schema import Limits
 
@@ -56,19 +55,3 @@ async def put_tenant(parts: AdminParts, actor: str, tenant: Tenant) -> None:
     """Raises StoreUnavailable."""
     await parts.audit.admin({"action": "tenant.put", "actor": actor, "target": tenant.name})
     await parts.tenants.put(tenant)
-
-
-async def put_alias(parts: AdminParts, actor: str, alias: Alias) -> None:
-    """Raises BadRequest, StoreUnavailable."""
-    if not 0.0 <= alias.canary_fraction <= 1.0:
-        raise BadRequest("`canary_fraction` is from 0 to 1.", param="canary_fraction")
-    if alias.canary_target is None and alias.canary_fraction:
-        raise BadRequest("`canary_fraction` needs a `canary_target`.", param="canary_target")
-    await parts.audit.admin({"action": "model.alias", "actor": actor, "alias": alias.name, "model": alias.target})
-    await parts.aliases.put(alias)
-
-
-async def remove_alias(parts: AdminParts, actor: str, name: str) -> None:
-    """Raises NotFound, StoreUnavailable."""
-    await parts.audit.admin({"action": "model.unalias", "actor": actor, "alias": name})
-    await parts.aliases.remove(name)

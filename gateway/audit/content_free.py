@@ -33,7 +33,8 @@ WORD_FIELDS = frozenset(
             "reservation_id",
             "role",
         ),
-        *("route", "signal", "stage", "state", "store", "target", "tenant", "timestamp", "unit", "version", "window", "worker"),
+        *("route", "signal", "stage", "state", "store", "target", "tenant", "timestamp", "unit", "upstream_model", "version", "window"),
+        "worker",
     }
 )
 _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_:.-]{0,99}\Z")
