@@ -6,7 +6,6 @@ Here, and nowhere else, the adapters (stores, backends, the detector's processes
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -106,7 +105,8 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
     await policies.seed(FIRST_POLICY)
     audit_dir = settings.data_dir / "audit"
     audit_keys = AuditKeys.derive(ring.index_key("audit"))
-    spool = Spool(audit_dir / f"spool-{os.getpid()}.jsonl")
+    spool = Spool.adopting(audit_dir)
+    stack.callback(spool.close)
     audit = await stack.enter_async_context(ValkeyAudit(redis, audit_keys, spool=spool, heads_file=HeadsFile(audit_dir / "heads.jsonl")))
     await _accept_dev_key(settings, keys)
     vault_store, ledger = RedisVaultStore(redis), RedisLedger(redis)
