@@ -51,6 +51,7 @@ from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.span_cache import RedisSpanCache
 from gateway.stores.tenants import ValkeyTenants
@@ -137,6 +138,7 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
         audit_keys=audit_keys,
         ledger=ledger,
         aliases=aliases,
+        rounds=ValkeyRounds(redis),
         sessions=ValkeySessions(redis),
         attempts=ValkeyAttempts(redis),
         vault=vault,

@@ -19,7 +19,8 @@ from gateway.admin.acting import acting, refuse
 from gateway.admin.audit import export_lines, verify_tenant
 from gateway.admin.budgets import budget_rows
 from gateway.admin.dry_run import try_policy
-from gateway.admin.keys import create_key, put_alias, remove_alias, revoke_key, rotate_key
+from gateway.admin.keys import create_key, revoke_key, rotate_key
+from gateway.admin.models_api import add_models
 from gateway.admin.parts import AdminParts
 from gateway.admin.policies import apply_policy, parse_policy, remove_policy, rollback_policy
 from gateway.admin.reference import reference_page
@@ -28,7 +29,6 @@ from gateway.admin.signing_in import sign_in
 from gateway.audit.chain import public_key_text
 from gateway.errors import BadRequest, Forbidden, LlmosError, Unauthenticated
 from gateway.exchange import Principal
-from gateway.stores.aliases import Alias
 from gateway.stores.keys import KeyRecord
 from gateway.stores.policies import PolicyVersion
 from policies.diff import diff
@@ -69,15 +69,6 @@ class KeyBody(Body):
 
 class RotateBody(Body):
     overlap_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 86_400.0
-
-
-class AliasBody(Body):
-    """Where requests for a model name go."""
-
-    name: Name
-    target: Name
-    canary_target: Name | None = None
-    canary_fraction: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
 
 
 class ScrubBody(Body):
@@ -260,24 +251,7 @@ def admin_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
         """The Ed25519 key that verifies heads and exports."""
         return {"public_key": public_key_text(parts.audit_keys.public)}
 
-    @app.get("/models", tags=["models"], dependencies=[allowed(P.READ_MODELS)])
-    async def models(parts: Parts) -> dict[str, Any]:
-        """Model aliases and their canaries."""
-        return {"data": [_alias_json(alias) for alias in await parts.aliases.all()]}
-
-    @app.put("/models/{alias}", tags=["models"])
-    async def put_model(alias: str, body: AliasBody, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_MODELS)]) -> dict[str, Any]:
-        """Point an alias at a model, with a share of the requests to a canary."""
-        if body.name != alias:
-            raise BadRequest("The body's `name` is not the one in the path.", param="name")
-        made = Alias(body.name, body.target, body.canary_target, body.canary_fraction)
-        await put_alias(parts, who, made)
-        return _alias_json(made)
-
-    @app.delete("/models/{alias}", tags=["models"], status_code=204)
-    async def delete_model(alias: str, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_MODELS)]) -> None:
-        """Remove an alias; its name then means the model of that name, if one is served."""
-        await remove_alias(parts, who, alias)
+    add_models(app, parts, allowed)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
@@ -332,13 +306,4 @@ def _key_json(record: KeyRecord) -> dict[str, Any]:
         "models": record.models,
         "policies": record.policies,
         "limits": record.limits.model_dump(),
-    }
-
-
-def _alias_json(alias: Alias) -> dict[str, Any]:
-    return {
-        "name": alias.name,
-        "target": alias.target,
-        "canary_target": alias.canary_target,
-        "canary_fraction": alias.canary_fraction,
     }

@@ -1,4 +1,4 @@
-"""What is done with keys, tenants and model aliases: each act stands in the audit before it is done."""
+"""What is done with keys and tenants: each act stands in the audit before it is done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from gateway.admin.recall import check_tenant
 from gateway.audit.content_free import carries
 from gateway.errors import BadRequest, InvalidPolicy
 from gateway.exchange import Principal
-from gateway.stores.aliases import Alias
 from gateway.stores.keys import KeyRecord
 from gateway.stores.tenants import Tenant
 from policies.schema import Limits
@@ -74,23 +73,6 @@ async def put_tenant(parts: AdminParts, who: Principal, tenant: Tenant) -> None:
                 raise InvalidPolicy("A policy with a recall floor serves here; that needs a detector.", param="recall_floor")
             await check_tenant(parts.dry_run.detector, policy, tenant)
         await parts.tenants.put(tenant)
-
-
-async def put_alias(parts: AdminParts, who: Principal, alias: Alias) -> None:
-    """Raises BadRequest, StoreUnavailable."""
-    if not 0.0 <= alias.canary_fraction <= 1.0:
-        raise BadRequest("`canary_fraction` is from 0 to 1.", param="canary_fraction")
-    if alias.canary_target is None and alias.canary_fraction:
-        raise BadRequest("`canary_fraction` needs a `canary_target`.", param="canary_target")
-    about = {"canary_fraction": alias.canary_fraction, "canary": alias.canary_target}
-    async with acting(parts, who, "model.alias", alias=alias.name, model=alias.target, **about):
-        await parts.aliases.put(alias)
-
-
-async def remove_alias(parts: AdminParts, who: Principal, name: str) -> None:
-    """Raises NotFound, StoreUnavailable."""
-    async with acting(parts, who, "model.unalias", alias=name):
-        await parts.aliases.remove(name)
 
 
 def _check_tenant_name(name: str) -> None:

@@ -23,6 +23,7 @@ from gateway.admin.policies import apply_policy, parse_policy, rollback_policy
 from gateway.admin.search import Wanted, search
 from gateway.admin.signing_in import sign_in
 from gateway.console.charts import Bar, columns, rows
+from gateway.console.models import alias_rolled_back, rounds
 from gateway.console.traffic import HOURS, traffic
 from gateway.console.visit import COOKIE, LANGUAGE_COOKIE, PAGES, Visit
 from gateway.console.words import LANGUAGES
@@ -326,6 +327,8 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("/keys", "GET", keys),
     ("/keys", "POST", key_changed),
     ("/budgets", "GET", budgets),
+    ("/rounds", "GET", rounds),
+    ("/rounds/rollback", "POST", alias_rolled_back),
     ("/audit", "GET", audit),
     ("/traffic", "GET", traffic_page),
     ("/health", "GET", health),

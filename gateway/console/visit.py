@@ -27,6 +27,7 @@ PAGES = (
     ("policies", "Policies", Permission.READ_POLICIES),
     ("keys", "Keys", Permission.READ_KEYS),
     ("budgets", "Budgets", Permission.READ_BUDGETS),
+    ("rounds", "Rounds", Permission.READ_MODELS),
     ("audit", "Audit", Permission.READ_AUDIT),
     ("traffic", "Traffic", Permission.READ_AUDIT),
     ("health", "Health", Permission.READ_HEALTH),

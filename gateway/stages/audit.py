@@ -89,6 +89,7 @@ class Trail:
         if self.routed is not None:
             record |= {
                 "route": self.routed.target,
+                "upstream_model": self.routed.model,
             }
             if self.routed.scrubbed.admitted.policy.audit.level == "full":
                 record["counts"] = {f"{entity}:{action}": n for (entity, action), n in self.routed.scrubbed.counts.items()}

@@ -41,6 +41,11 @@ GUARDED = {
     ("GET", "/models"): Permission.READ_MODELS,
     ("PUT", "/models/m"): Permission.WRITE_MODELS,
     ("DELETE", "/models/m"): Permission.WRITE_MODELS,
+    ("POST", "/models/m/rollback"): Permission.WRITE_MODELS,
+    ("GET", "/models/m/traffic?since_unix_s=0"): Permission.READ_MODELS,
+    ("GET", "/rounds"): Permission.READ_MODELS,
+    ("PUT", "/rounds/f"): Permission.WRITE_MODELS,
+    ("DELETE", "/rounds/f"): Permission.WRITE_MODELS,
 }
 
 
@@ -155,7 +160,7 @@ async def test_an_export_verifies_with_the_public_key_alone(clients: Any) -> Non
 
 
 async def test_an_alias_is_drawn_by_its_canary_share(clients: Any, parts: AdminParts) -> None:
-    body = {"name": "smollm2", "target": "smollm2@r6", "canary_target": "smollm2@r7", "canary_fraction": 0.5}
+    body = {"name": "smollm2", "target": "smollm2@r6", "canary_target": "smollm2@r7", "canary_fraction": 0.5, "previous": None}
     assert (await clients["operator"].put("/models/smollm2", json=body)).json() == body
     assert (await clients["operator"].get("/models")).json()["data"] == [body]
     alias = await parts.aliases.find("smollm2")
