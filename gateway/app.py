@@ -110,11 +110,13 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
     stack.callback(spool.close)
     audit = await stack.enter_async_context(ValkeyAudit(redis, audit_keys, spool=spool, heads_file=HeadsFile(audit_dir / "heads.jsonl")))
     await _accept_dev_key(settings, keys)
+    attempts = ValkeyAttempts(redis, ring.index_key("attempts"))
     vault_store, ledger = RedisVaultStore(redis), RedisLedger(redis)
     vault = Vault(vault_store, ring)
     pseudonyms = ConversationPseudonyms(vault, ring)
     parts = Parts(
         keys=keys,
+        attempts=attempts,
         policies=policies,
         catalogue=AliasedCatalogue(Catalogue(generating, embedding, settings.models), aliases.find),
         limits=ValkeyLimits(redis, lease_s=settings.request_timeout_s + 60),
@@ -140,7 +142,7 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
         aliases=aliases,
         rounds=ValkeyRounds(redis),
         sessions=ValkeySessions(redis),
-        attempts=ValkeyAttempts(redis),
+        attempts=attempts,
         vault=vault,
         vault_store=vault_store,
         dry_run=DryRun(detector, pseudonyms),

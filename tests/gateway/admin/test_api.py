@@ -67,11 +67,11 @@ async def test_every_endpoint_of_the_document_is_guarded(clients: Any) -> None:
 async def test_a_callers_key_and_a_wrong_key_are_refused_audited_and_limited(clients: Any, parts: AdminParts) -> None:
     assert (await clients["caller"].get("/policies")).status_code == 403
     wrong = {"authorization": "Bearer llmos-wrong"}
-    statuses = [(await clients.anonymous.get("/policies", headers=wrong)).status_code for _ in range(12)]
-    assert set(statuses[:9]) == {401}
-    assert statuses[-1] == 429
-    refusals = [link async for link in parts.audit.links("-") if b"sign_in.refused" in link.record]
-    assert len(refusals) == 10
+    statuses = [(await clients.anonymous.get("/policies", headers=wrong)).status_code for _ in range(32)]
+    assert statuses == [401] * 9 + [429] * 23, "the caller's key was the first of ten"
+    refusals = [orjson.loads(link.record) async for link in parts.audit.links("-") if b"sign_in.refused" in link.record]
+    assert [record["outcome"] for record in refusals[:10]] == ["forbidden"] + ["invalid_api_key"] * 9
+    assert [(record["outcome"], record["attempts"]) for record in refusals[10:]] == [("too_many_attempts", 16), ("too_many_attempts", 32)]
     assert (await clients["admin"].get("/policies")).status_code == 200  # a good key is never held back
 
 
