@@ -6,7 +6,6 @@ Here, and nowhere else, the adapters (stores, backends, the detector's processes
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -107,14 +106,17 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
     await policies.seed(FIRST_POLICY)
     audit_dir = settings.data_dir / "audit"
     audit_keys = AuditKeys.derive(ring.index_key("audit"))
-    spool = Spool(audit_dir / f"spool-{os.getpid()}.jsonl")
+    spool = Spool.adopting(audit_dir)
+    stack.callback(spool.close)
     audit = await stack.enter_async_context(ValkeyAudit(redis, audit_keys, spool=spool, heads_file=HeadsFile(audit_dir / "heads.jsonl")))
     await _accept_dev_key(settings, keys)
+    attempts = ValkeyAttempts(redis, ring.index_key("attempts"))
     vault_store, ledger = RedisVaultStore(redis), RedisLedger(redis)
     vault = Vault(vault_store, ring)
     pseudonyms = ConversationPseudonyms(vault, ring)
     parts = Parts(
         keys=keys,
+        attempts=attempts,
         policies=policies,
         catalogue=AliasedCatalogue(Catalogue(generating, embedding, settings.models), aliases.find),
         limits=ValkeyLimits(redis, lease_s=settings.request_timeout_s + 60),
@@ -140,7 +142,7 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
         aliases=aliases,
         rounds=ValkeyRounds(redis),
         sessions=ValkeySessions(redis),
-        attempts=ValkeyAttempts(redis),
+        attempts=attempts,
         vault=vault,
         vault_store=vault_store,
         dry_run=DryRun(detector, pseudonyms),

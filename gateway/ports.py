@@ -75,6 +75,14 @@ class KeyStore(Protocol):
     async def find(self, presented_key: str) -> Principal | None: ...
 
 
+class Attempts(Protocol):
+    """Failed sign-ins, counted by where they come from."""
+
+    async def failed(self, source: str) -> None:
+        """Count one. Raises TooManyAttempts past the limit."""
+        ...
+
+
 class PolicyStore(Protocol):
     """Policies with versions. `resolve` gives the one that serves this principal, model and path, or PolicyRefusal."""
 

@@ -61,7 +61,7 @@ async def parts(valkey: str, tmp_path: Path) -> AsyncIterator[AdminParts]:
             aliases=ValkeyAliases(redis),
             rounds=ValkeyRounds(redis),
             sessions=ValkeySessions(redis),
-            attempts=ValkeyAttempts(redis),
+            attempts=ValkeyAttempts(redis, ring.index_key("attempts")),
             vault=vault,
             vault_store=vault_store,
             dry_run=DryRun(detector, ConversationPseudonyms(vault, ring)),

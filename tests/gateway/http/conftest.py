@@ -330,6 +330,11 @@ class Keys:
         return Principal("clinic", "k1") if presented_key == KEY else None
 
 
+class Attempts:
+    async def failed(self, source: str) -> None:
+        return None
+
+
 class OnePolicy:
     def __init__(self) -> None:
         self.policy = Policy(id="test")
@@ -395,7 +400,8 @@ def gateway(upstream: Recorder, *, limits: WireLimits = LIMITS, idle_timeout_s: 
         )
         embedding = server if embeddings else None
         parts = Parts(
-            keys=Keys(), policies=policies, catalogue=Catalogue(server, embedding, ()), detector=planted, pseudonyms=planted,
+            keys=Keys(), attempts=Attempts(), policies=policies, catalogue=Catalogue(server, embedding, ()), detector=planted,
+            pseudonyms=planted,
             private_server=PrivateVllm(server), ledger=RedisLedger(Redis(unix_socket_path="/nowhere")),  # no policy here asks for noise
             backends={"vllm": OpenAIBackend(server, embedding)}, limits=Unlimited(), audit=audit, meter=meter,
             bounds=Bounds(max_depth=32, max_items=1000), conversation_key=bytes(32), salt_key=bytes(range(32)),
