@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import httpx
 
 from gateway.backends.openai_http import OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
-from gateway.dp.upstream import check_answer, dp_sampling_params, private_sampling
-from policies.dp import TokenRule
+from gateway.dp.upstream import check_answer, dp_sampling_params, new_nonce, private_sampling
+from policies.dp import EnsembleRule, TokenRule
 
 MODEL = "smollm2"
 
@@ -39,6 +40,22 @@ class PrivateClient:
 
     async def token(self, rule: TokenRule, prompt: str, max_tokens: int) -> dict[str, Any]:
         """One privately drawn completion, checked as the gateway checks it."""
-        answer = await self.plain({"prompt": prompt, **dp_sampling_params(private_sampling(rule, self.vocabulary), max_tokens)})
+        answer = await self.plain(
+            {"prompt": prompt, "return_token_ids": True, **dp_sampling_params(private_sampling(rule, self.vocabulary), max_tokens)}
+        )
         check_answer(self.vocabulary, answer)
         return answer
+
+    async def ensemble(self, rule: EnsembleRule, prompts: list[str], max_tokens: int) -> dict[str, Any]:
+        """One answer drawn from all prompts together, one a group, met as the gateway meets them."""
+        params = dp_sampling_params(private_sampling(rule, self.vocabulary, new_nonce()), max_tokens)
+        return await self.private.met({"model": MODEL, "prompt": prompts, **params}, self.vocabulary)
+
+    async def perplexity(self, context: str, token_ids: list[int]) -> float:
+        """e to the mean surprise (nats a token) of the clean model at these tokens after a context."""
+        answer = await self.plain({"prompt": context, "max_tokens": 1, "temperature": 0, "return_token_ids": True})
+        before = list(answer["choices"][0]["prompt_token_ids"])
+        scored = await self.plain({"prompt": before + token_ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0})
+        seen = scored["choices"][0]["prompt_logprobs"][len(before) :]
+        surprise = [-float(at[str(token)]["logprob"]) for at, token in zip(seen, token_ids, strict=True)]
+        return math.exp(sum(surprise) / len(surprise))
