@@ -32,11 +32,11 @@ async def run(url: str, quick: bool) -> dict[str, Any]:
         curves = {"structured": _structured(greedy, truth)}
         _show("structured", curves)
         for selection in ("exponential", "argmax"):
-            curves[selection] = await _tokens(client, selection, 1 if quick else 4)
+            curves[selection] = await _tokens(client, selection, 1 if quick else 2)
             _show(selection, curves)
         for groups in GROUPS:
             name = f"ensemble of {groups}"
-            curves[name] = await _ensembles(client, groups, 6 if quick else 20)
+            curves[name] = await _ensembles(client, groups, 6 if quick else 12)
             _show(name, curves)
     return {"task": f"sentiment, {len(REVIEWS)} reviews, first token", "quick": quick, "greedy": clean, "curves": curves}
 

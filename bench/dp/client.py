@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import httpx
@@ -50,12 +49,3 @@ class PrivateClient:
         """One answer drawn from all prompts together, one a group, met as the gateway meets them."""
         params = dp_sampling_params(private_sampling(rule, self.vocabulary, new_nonce()), max_tokens)
         return await self.private.met({"model": MODEL, "prompt": prompts, **params}, self.vocabulary)
-
-    async def perplexity(self, context: str, token_ids: list[int]) -> float:
-        """e to the mean surprise (nats a token) of the clean model at these tokens after a context."""
-        answer = await self.plain({"prompt": context, "max_tokens": 1, "temperature": 0, "return_token_ids": True})
-        before = list(answer["choices"][0]["prompt_token_ids"])
-        scored = await self.plain({"prompt": before + token_ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0})
-        seen = scored["choices"][0]["prompt_logprobs"][len(before) :]
-        surprise = [-float(at[str(token)]["logprob"]) for at, token in zip(seen, token_ids, strict=True)]
-        return math.exp(sum(surprise) / len(surprise))
