@@ -6,6 +6,7 @@ Here, and nowhere else, the adapters (stores, backends, the detector's processes
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -27,6 +28,7 @@ from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
 from gateway.console.app import console_app
 from gateway.dp.admission import check_policy
+from gateway.dp.analytics import AnalyticsRule, Statistics
 from gateway.errors import DetectorFailed, UpstreamFailed
 from gateway.exchange import Principal
 from gateway.http.health import Check
@@ -54,6 +56,7 @@ from gateway.stores.policies import ValkeyPolicies
 from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.span_cache import RedisSpanCache
+from gateway.stores.statistics import AuditedOutcomes, ValkeyReleases
 from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
 
@@ -147,6 +150,7 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
         vault_store=vault_store,
         dry_run=DryRun(detector, pseudonyms),
         oidc=await _oidc(settings, stack),
+        statistics=Statistics(AuditedOutcomes(audit), ledger, ValkeyReleases(redis), AnalyticsRule(), time.time),
         checks=checks,
     )
     return Opened(parts, checks), administration

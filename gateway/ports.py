@@ -137,5 +137,5 @@ class PrivateServer(Protocol):
         ...
 
     async def pooled(self, routed: Routed) -> Json:
-        """One choice drawn for a whole ensemble, as a chat completion. Raises UpstreamFailed where its rows fell out of step."""
+        """One choice drawn for a whole ensemble. Raises Unavailable where its rows could not be kept in step, UpstreamFailed."""
         ...
