@@ -6,6 +6,7 @@ One YAML file serves all roles; a role reads what it needs. It holds paths, neve
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,6 +20,25 @@ class Endpoint(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     host: str = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
+
+
+class Terms(Protocol):
+    """What any client must know of a deployment."""
+
+    @property
+    def model(self) -> Path: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def context_tokens(self) -> int: ...
+
+    @property
+    def queue_requests(self) -> int: ...
+
+    @property
+    def deadline_s(self) -> float: ...
 
 
 class Deployment(BaseModel):

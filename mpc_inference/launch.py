@@ -157,4 +157,4 @@ def up(config: Path, production: bool, timeout_s: float = 60.0, logs: Path | Non
 
 def client(config: Path) -> Client:
     """A client of the deployment."""
-    return Client(read_config(config))
+    return Client.direct(read_config(config))

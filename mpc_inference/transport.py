@@ -7,10 +7,12 @@ shares are raw words: nothing is unpickled. Every wait has a deadline. It does N
 from __future__ import annotations
 
 import json
+import select
 import socket
 import ssl
 import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,14 @@ class Link:
             raise FrameInvalid("a control frame is not an object")
         return message
 
+    def has_unread(self) -> bool:
+        """Whether decrypted bytes wait in memory, where no poll of the socket sees them."""
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for polling."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
@@ -141,6 +151,22 @@ class Link:
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         except OSError:
             return  # it was not connected any more
+
+
+def first_readable(links: Sequence[Link], timeout_s: float) -> Link:
+    """The first of `links` with something to receive (or broken). Raises DeadlineExceeded, PeerUnavailable."""
+    for link in links:
+        if link.has_unread():
+            return link
+    poll, by_number = select.poll(), {link.fileno(): link for link in links}
+    if -1 in by_number:
+        raise PeerUnavailable("the connection was closed")
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    ready = poll.poll(max(0.0, timeout_s) * 1000)
+    if not ready:
+        raise DeadlineExceeded("the other side did not answer in time")
+    return by_number[ready[0][0]]
 
 
 def _tune(raw: socket.socket) -> None:
