@@ -66,6 +66,11 @@ class Client:
         """Most tokens of prompt and answer together."""
         return self._terms.context_tokens
 
+    @property
+    def first_token(self) -> int:
+        """The token that every prompt begins with; its position runs in the clear."""
+        return self._prefix[0]
+
     def public_tokens(self, prompt: Sequence[int]) -> int:
         """How many leading tokens are sent as public: the whole template prefix, or its first token only.
 
