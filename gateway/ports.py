@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, ServedModel, Span
+from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, ServedModel, Span, Target
 from policies.schema import Policy
 
 
@@ -127,6 +127,8 @@ class Meter(Protocol):
     def outcome(self, api: Api, outcome: str, seconds: float) -> None: ...
 
     def replaced(self, counts: Mapping[tuple[str, str], int]) -> None: ...
+
+    def routed(self, target: Target) -> None: ...
 
 
 class PrivateServer(Protocol):
