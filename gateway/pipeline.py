@@ -18,6 +18,7 @@ from gateway.dp.loss import Tally
 from gateway.errors import LlmosError
 from gateway.exchange import Api, Json, Received, Released, Target
 from gateway.ports import (
+    Attempts,
     AuditLog,
     Backend,
     Detector,
@@ -44,6 +45,7 @@ class Parts:
     """What the stages work with."""
 
     keys: KeyStore
+    attempts: Attempts
     policies: PolicyStore
     catalogue: ModelCatalogue
     detector: Detector
@@ -65,6 +67,7 @@ class Call(Protocol):
     request_id: str
     api: Api
     authorization: str | None
+    peer: str  # the network address; it is counted under a keyed hash and never written down
     conversation: str | None
     client_is_gone: bool
 
@@ -91,7 +94,7 @@ async def serve(call: Call, parts: Parts) -> None:
     lease, charge, filters = None, None, None
     try:
         with trail.stage("authenticate"):
-            trail.principal = await authenticate(call.authorization, parts.keys)
+            trail.principal = await authenticate(call.authorization, call.peer, parts.keys, parts.attempts)
         with trail.stage("read"):
             body, size_bytes = await call.body()
         received = Received(call.request_id, call.api, trail.principal, body, call.conversation, trail.received_unix_s, size_bytes)
@@ -99,6 +102,7 @@ async def serve(call: Call, parts: Parts) -> None:
             trail.admitted = admitted = await admit(received, parts.policies, parts.catalogue)
             lease = await take_limits(admitted, parts.limits)
             admitted, charge = await reserve_privacy(admitted, parts.ledger, parts.private_server)
+            trail.spent = None if charge is None else charge.spent
         with trail.stage("scrub"):
             scrubbed = await scrub(admitted, parts.detector, parts.pseudonyms, parts.conversation_key, parts.bounds)
         with trail.stage("route"):

@@ -19,6 +19,7 @@ from gateway.stores.audit import ValkeyAudit
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
@@ -43,6 +44,7 @@ class AdminParts:
     audit_keys: AuditKeys = field(repr=False)
     ledger: RedisLedger
     aliases: ValkeyAliases
+    rounds: ValkeyRounds
     sessions: ValkeySessions
     attempts: ValkeyAttempts
     vault: Vault

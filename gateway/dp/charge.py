@@ -55,6 +55,17 @@ class PrivacyCharge:
             self.balance = await self.ledger.settle(self.account, self.rule.budget, self.admission.reservation_id, loss)
         self._settled = True
 
+    def spent(self) -> Mapping[str, object]:
+        """What the audit says of it: the worst case as long as it is not known what was released."""
+        loss = worst_case(self.rule, self.admission.max_tokens) if self.tally.loss is None else self.tally.loss
+        return {
+            "mechanism": self.rule.mechanism.kind,
+            "privacy_unit": unit_of(self.rule).partition(" ")[0],
+            "epsilon": loss.epsilon,
+            "delta": loss.delta,
+            "reservation_id": self.admission.reservation_id,
+        }
+
     def headers(self) -> Mapping[str, str]:
         """The claim that goes with the answer; none where the policy gives it up by restoring. For a stream: the worst case."""
         if self.rule.restore:
