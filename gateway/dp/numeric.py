@@ -65,8 +65,8 @@ def _gaussian_epsilon(noise_multiplier: float, delta: float) -> Fraction:
 def number_release(leaf: Leaf) -> Release:
     """Value in the leaf's bounds -> noised value (float, or int), not clamped again. Raises ArithmeticError where OpenDP disagrees."""
     integer = leaf.kind == "integer"
-    kind: Any = int if integer else float
-    domain = atom_domain(T=int) if integer else atom_domain(T=float, nan=False)
+    kind: Any = "i64" if integer else float  # OpenDP's `int` has 32 bits
+    domain = atom_domain(T="i64") if integer else atom_domain(T=float, nan=False)
     metric = absolute_distance(T=kind)
     distance = int(leaf.sensitivity) if integer else leaf.sensitivity
     if leaf.mechanism == "laplace":
