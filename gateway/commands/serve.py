@@ -62,5 +62,5 @@ def _create(settings: Settings) -> object:
     without_training_libraries()
     from gateway.app import create_app
 
-    configure_logging()
+    configure_logging(settings.log_level)
     return create_app(settings)
