@@ -131,6 +131,12 @@ class Meter(Protocol):
     def routed(self, target: Target) -> None: ...
 
 
+class Tracer(Protocol):
+    """Takes ended requests where tracing is on. `stages` are (name, begin in Unix seconds, seconds), in order."""
+
+    def request(self, record: Mapping[str, object], begun_unix_s: float, stages: Sequence[tuple[str, float, float]]) -> None: ...
+
+
 class PrivateServer(Protocol):
     """A model server that draws tokens privately (`gateway.dp.vllm_plugin`)."""
 
