@@ -42,6 +42,7 @@ from gateway.pii.cached_detector import CachedDetector
 from gateway.pii.detector_pool import DetectorPool
 from gateway.pii.keyring import KeyRing
 from gateway.pii.pseudonyms import ConversationPseudonyms
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.pipeline import Parts
 from gateway.ports import Backend, ModelCatalogue, Tracer
@@ -57,6 +58,7 @@ from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.roster import RedisRosterStore
 from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.span_cache import RedisSpanCache
@@ -111,7 +113,8 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
     await pool.start()
     stack.push_async_callback(pool.stop)
     keys = await stack.enter_async_context(ValkeyKeys(redis, ring.index_key("api-keys")))
-    detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"))
+    rosters = Rosters(RedisRosterStore(redis), ring, settings.data_dir / "rosters")
+    detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"), rosters=rosters)
     tenants, aliases = ValkeyTenants(redis), ValkeyAliases(redis)
     floors = recall_check(detector, tenants.all)
     policies = await stack.enter_async_context(ValkeyPolicies(redis, checks=(check_policy, floors)))
@@ -153,6 +156,7 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         policies=policies,
         keys=keys,
         tenants=tenants,
+        rosters=rosters,
         audit=audit,
         audit_keys=audit_keys,
         ledger=ledger,
