@@ -13,9 +13,9 @@ help: ## list the targets
 setup: ## build .venv, .venv-vllm and the model (WITH=mpc adds an extra)
 	@$(SETUP) --extras '$(WITH)'
 
-run: ## set up, start Valkey, vLLM and the gateway, show one request (UPSTREAM=URL uses a running server)
+run: ## set up, start Valkey, vLLM and the gateway, show one request (WITH=mpc: on secret shares too; UPSTREAM=URL: a running server)
 	@$(SETUP) --extras '$(WITH)' $(if $(UPSTREAM),--without-vllm)
-	@exec $(LLMOS) up --demo $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
+	@exec $(LLMOS) up --demo $(if $(UPSTREAM),--upstream '$(UPSTREAM)') $(if $(findstring mpc,$(WITH)),--with mpc)
 
 doctor: ## say what is missing on this machine, and how to mend it
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is missing; install it, or name it: make PYTHON=…'; exit 1; }
