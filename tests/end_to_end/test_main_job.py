@@ -139,10 +139,11 @@ class TestRealVllm:
 
     def test_chat_whole_and_streamed(self, before_vllm: Any) -> None:
         client = before_vllm.client()
-        answer = ask(client, "smollm2", max_tokens=24, temperature=0)
+        more: Any = {"max_tokens": 24, "temperature": 0, "extra_body": {"ignore_eos": True}}
+        answer = ask(client, "smollm2", **more)
         assert answer.choices[0].message.content
         assert answer.usage.completion_tokens == 24
-        chunks = list(ask(client, "smollm2", max_tokens=24, temperature=0, stream=True, stream_options={"include_usage": True}))
+        chunks = list(ask(client, "smollm2", stream=True, stream_options={"include_usage": True}, **more))
         assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)  # not the same words: a busy vLLM rounds otherwise
         assert chunks[-1].usage.completion_tokens == 24
         assert len(chunks) > 8
