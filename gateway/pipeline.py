@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -112,7 +112,7 @@ async def serve(call: Call, parts: Parts) -> None:
         with trail.stage("audit"):
             await audit_admission(trail, parts.audit)
         call.goes_upstream(routed.body)
-        with trail.stage("infer"):
+        with trail.stage("infer"), nullcontext() if charge is None else charge.drawing():
             answered = await infer(routed, parts.backends, trail.saw, parts.private_server)
         with trail.stage("noise"):
             noised = noise(answered, Tally() if charge is None else charge.tally)
@@ -139,7 +139,9 @@ async def serve(call: Call, parts: Parts) -> None:
         finally:
             try:
                 if lease is not None:
-                    await parts.limits.settle(lease, tokens=trail.usage.get("total_tokens") or estimated_tokens(received))
+                    # The limits' headers must not tell how long an answer was before its noise: a private one counts by its estimate.
+                    counted = None if charge is not None else trail.usage.get("total_tokens")
+                    await parts.limits.settle(lease, tokens=counted or estimated_tokens(received))
             finally:
                 await audit_outcome(trail, parts.audit)
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, ServedModel, Span
+from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, ServedModel, Span, Target
 from policies.schema import Policy
 
 
@@ -128,6 +128,8 @@ class Meter(Protocol):
 
     def replaced(self, counts: Mapping[tuple[str, str], int]) -> None: ...
 
+    def routed(self, target: Target) -> None: ...
+
 
 class Tracer(Protocol):
     """Takes ended requests where tracing is on. `stages` are (name, begin in Unix seconds, seconds), in order."""
@@ -143,5 +145,5 @@ class PrivateServer(Protocol):
         ...
 
     async def pooled(self, routed: Routed) -> Json:
-        """One choice drawn for a whole ensemble, as a chat completion. Raises UpstreamFailed where its rows fell out of step."""
+        """One choice drawn for a whole ensemble. Raises Unavailable where its rows could not be kept in step, UpstreamFailed."""
         ...

@@ -1,10 +1,11 @@
-"""The admin API under `/admin/v1`: policies, keys, budgets, audit, models, and a dry run, as one FastAPI application.
+"""The admin API under `/admin/v1`: policies, keys, budgets, noised statistics, audit, models, and a dry run, as one FastAPI application.
 
 Each endpoint names the permission that it needs (`gateway.access.roles`). Errors have the body of the public API's.
 Changes to a policy need `If-Match` (RFC 9110 section 13.1.1); answers about one carry its `ETag`.
 Annotations are evaluated here (no `from __future__`): FastAPI reads the local aliases out of them.
 """
 
+import datetime
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ from gateway.admin.reference import reference_page
 from gateway.admin.search import Wanted, search
 from gateway.admin.signing_in import sign_in
 from gateway.audit.chain import public_key_text
-from gateway.errors import BadRequest, Forbidden, LlmosError, Unauthenticated
+from gateway.errors import BadRequest, Forbidden, LlmosError, Unauthenticated, Unavailable
 from gateway.exchange import Principal
 from gateway.stores.keys import KeyRecord
 from gateway.stores.policies import PolicyVersion
@@ -204,6 +205,14 @@ def admin_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
         """What each principal has spent of its privacy budget, and has left."""
         return {"data": [row.to_json() for row in await budget_rows(parts)]}
 
+    @app.get("/statistics/{day}", tags=["statistics"])
+    async def statistics(day: datetime.date, parts: Parts, who: Annotated[Principal, allowed(P.READ_STATISTICS)]) -> dict[str, Any]:
+        """One whole UTC day's use of the caller's tenant, with noise. The first look at a day is paid from the analysts' budget."""
+        if parts.statistics is None:
+            raise Unavailable("Statistics are served by a running gateway.")
+        counts = await parts.statistics.day(who.tenant, (day - datetime.date(1970, 1, 1)).days)
+        return {"day": day.isoformat(), "counts": counts, "epsilon": parts.statistics.epsilon, "unit": "one API key, one day"}
+
     @app.get("/audit/records", tags=["audit"], dependencies=[allowed(P.READ_AUDIT)])
     async def audit_records(
         parts: Parts,
@@ -268,6 +277,8 @@ async def _llmos_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers)
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+    if error.should_retry is not None:
+        headers["x-should-retry"] = "true" if error.should_retry else "false"
     return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
 

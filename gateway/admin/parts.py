@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from gateway.access.oidc import OidcVerifier
 from gateway.audit.chain import AuditKeys
+from gateway.dp.analytics import Statistics
 from gateway.pii.vault import Vault
 from gateway.ports import Detector, Pseudonyms
 from gateway.stores.aliases import ValkeyAliases
@@ -34,7 +35,7 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class AdminParts:
-    """`dry_run` is None where no detector runs; `oidc` is None where no issuer is configured."""
+    """`dry_run` is None where no detector runs; `oidc` where no issuer is configured; `statistics` outside a running gateway."""
 
     policies: ValkeyPolicies
     keys: ValkeyKeys
@@ -50,4 +51,5 @@ class AdminParts:
     vault_store: RedisVaultStore
     dry_run: DryRun | None = None
     oidc: OidcVerifier | None = None
+    statistics: Statistics | None = None
     checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)

@@ -121,6 +121,7 @@ async def audit_outcome(trail: Trail, log: AuditLog) -> None:
     trail.meter.outcome(trail.api, trail.outcome, seconds)
     if trail.routed is not None:
         trail.meter.replaced(trail.routed.scrubbed.counts)
+        trail.meter.routed(trail.routed.target)
     if not trail.deserves_a_record:
         return
     record = trail.record() | {
