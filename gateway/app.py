@@ -6,6 +6,7 @@ Here, and nowhere else, the adapters (stores, backends, the detector's processes
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -41,9 +42,10 @@ from gateway.pii.cached_detector import CachedDetector
 from gateway.pii.detector_pool import DetectorPool
 from gateway.pii.keyring import KeyRing
 from gateway.pii.pseudonyms import ConversationPseudonyms
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.pipeline import Parts
-from gateway.ports import Backend, ModelCatalogue
+from gateway.ports import Backend, ModelCatalogue, Tracer
 from gateway.serving import valkey
 from gateway.settings import Settings, SettingsError
 from gateway.stages.scrub import Bounds
@@ -56,6 +58,7 @@ from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.roster import RedisRosterStore
 from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.span_cache import RedisSpanCache
@@ -110,7 +113,8 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
     await pool.start()
     stack.push_async_callback(pool.stop)
     keys = await stack.enter_async_context(ValkeyKeys(redis, ring.index_key("api-keys")))
-    detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"))
+    rosters = Rosters(RedisRosterStore(redis), ring, settings.data_dir / "rosters")
+    detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"), rosters=rosters)
     tenants, aliases = ValkeyTenants(redis), ValkeyAliases(redis)
     floors = recall_check(detector, tenants.all)
     policies = await stack.enter_async_context(ValkeyPolicies(redis, checks=(check_policy, floors)))
@@ -145,12 +149,14 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         bounds=Bounds(max_depth=settings.max_depth, max_items=settings.max_messages),
         conversation_key=ring.index_key("conversation"),
         salt_key=ring.index_key("cache-salt"),
+        tracer=_tracer(settings, stack),
     )
     checks = {**_checks(redis, pool, generating, policies), **({} if mpc is None else {"mpc": mpc.ready})}
     administration = AdminParts(
         policies=policies,
         keys=keys,
         tenants=tenants,
+        rosters=rosters,
         audit=audit,
         audit_keys=audit_keys,
         ledger=ledger,
@@ -190,6 +196,19 @@ def _with_mpc(
 
     stack.callback(mpc.close)
     return WithMpc(models, settings.mpc_model), MpcBackend(mpc, meter.mpc_token)
+
+
+def _tracer(settings: Settings, stack: AsyncExitStack) -> Tracer | None:
+    """OpenTelemetry, where an endpoint is set; its libraries are an extra, so they are imported here."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from gateway.backends.otel import OtelTracer
+    except ImportError as error:
+        raise SettingsError(f"LLMOS_OTLP_ENDPOINT is set, but {error.name} is not installed: pip install 'llmos[tracing]'") from None
+    tracer = OtelTracer(settings.otlp_endpoint)
+    stack.push_async_callback(asyncio.to_thread, tracer.close)
+    return tracer
 
 
 async def _oidc(settings: Settings, stack: AsyncExitStack) -> OidcVerifier | None:

@@ -16,8 +16,11 @@ from policies.schema import Policy
 class Detector(Protocol):
     """Finds personal data. Raises DetectorFailed on a fault or a timeout: never an empty answer instead."""
 
-    async def detect(self, texts: Sequence[str], policy: Policy) -> list[tuple[Span, ...]]:
-        """The spans of each text, sorted, non-overlapping, thresholds of the policy applied."""
+    async def detect(self, texts: Sequence[str], policy: Policy, *, tenant: str | None = None) -> list[tuple[Span, ...]]:
+        """The spans of each text, sorted, non-overlapping, thresholds of the policy applied.
+
+        `tenant` says whose roster counts besides; None counts none.
+        """
         ...
 
 
@@ -129,6 +132,12 @@ class Meter(Protocol):
     def replaced(self, counts: Mapping[tuple[str, str], int]) -> None: ...
 
     def routed(self, target: Target) -> None: ...
+
+
+class Tracer(Protocol):
+    """Takes ended requests where tracing is on. `stages` are (name, begin in Unix seconds, seconds), in order."""
+
+    def request(self, record: Mapping[str, object], begun_unix_s: float, stages: Sequence[tuple[str, float, float]]) -> None: ...
 
 
 class PrivateServer(Protocol):

@@ -21,7 +21,7 @@ from mpc_inference.config import Deployment, Terms
 from mpc_inference.llama import plain
 from mpc_inference.llama.shape import read_shape
 from mpc_inference.llama.weights import read_weights
-from mpc_inference.pair import Direct, Lanes, Pair
+from mpc_inference.pair import Direct, Lanes, Pair, party_link
 from mpc_inference.sampling import Sampling
 from mpc_inference.tokens import ChatTokens
 
@@ -163,13 +163,15 @@ class Client:
 
 
 def statuses(deployment: Deployment) -> list[dict[str, Any]]:
-    """Both parties' counters (see `Party.status`). Blocking. Raises PeerUnavailable, HandshakeRefused."""
-    lanes = Direct(deployment)
+    """Both parties' counters. Blocking. Raises PeerUnavailable, HandshakeRefused, DeadlineExceeded."""
+    return [party_status(deployment, party) for party in (0, 1)]
+
+
+def party_status(deployment: Deployment, party: int) -> dict[str, Any]:
+    """One party's counters (see `Party.status`). Blocking. Raises the same."""
+    link = party_link(deployment, party)
     try:
-        out = []
-        for link in lanes.both:
-            link.send_control({"status": True})
-            out.append(link.receive_control())
-        return out
+        link.send_control({"status": True})
+        return link.receive_control()
     finally:
-        lanes.close()
+        link.close()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from gateway.access.oidc import OidcVerifier
 from gateway.audit.chain import AuditKeys
 from gateway.dp.analytics import Statistics
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.ports import Detector, Pseudonyms
 from gateway.stores.aliases import ValkeyAliases
@@ -40,6 +41,7 @@ class AdminParts:
     policies: ValkeyPolicies
     keys: ValkeyKeys
     tenants: ValkeyTenants
+    rosters: Rosters
     audit: ValkeyAudit
     audit_keys: AuditKeys = field(repr=False)
     ledger: RedisLedger

@@ -64,7 +64,7 @@ def _create(settings: Settings) -> object:
     without_training_libraries()
     from gateway.app import create_app
 
-    configure_logging()
+    configure_logging(settings.log_level)
     created = create_app(settings)
     _spare_the_collector()
     return created

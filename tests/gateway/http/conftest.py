@@ -36,6 +36,7 @@ from gateway.stores.ledger import RedisLedger
 from policies.schema import Policy
 
 KEY = "sk-llmos-test-0000"
+KEY_OF_A_BANK = "sk-llmos-test-1111"  # another tenant
 PLANTED = {
     "Sarah Connor": "Maria Jensen",
     "sarah.connor@cyberdyne.com": "maria.jensen@example.org",
@@ -297,7 +298,7 @@ class Planted:
         self.vault_fails = False
         self.blocks = False
 
-    async def detect(self, texts: Any, policy: Policy) -> list[tuple[Span, ...]]:
+    async def detect(self, texts: Any, policy: Policy, *, tenant: str | None = None) -> list[tuple[Span, ...]]:
         if self.fails:
             raise DetectorFailed("Detection failed; nothing was sent to the model.")
         return [tuple(sorted(_spans(text), key=lambda span: span.start)) for text in texts]
@@ -330,7 +331,7 @@ def _spans(text: str) -> Iterator[Span]:
 
 class Keys:
     async def find(self, presented_key: str) -> Principal | None:
-        return Principal("clinic", "k1") if presented_key == KEY else None
+        return {KEY: Principal("clinic", "k1"), KEY_OF_A_BANK: Principal("bank", "k2")}.get(presented_key)
 
 
 class Attempts:
@@ -383,7 +384,7 @@ class Running:
     upstream: Recorder
 
     def client(self, **more: Any) -> openai.OpenAI:
-        return openai.OpenAI(base_url=self.url + "/v1", api_key=KEY, max_retries=0, timeout=20, **more)
+        return openai.OpenAI(**{"base_url": self.url + "/v1", "api_key": KEY, "max_retries": 0, "timeout": 20, **more})
 
     def async_client(self, **more: Any) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(base_url=self.url + "/v1", api_key=KEY, max_retries=0, timeout=20, **more)
