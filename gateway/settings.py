@@ -54,11 +54,18 @@ class Settings(BaseModel):
     vllm_port: Port = Field(8001, description="The loopback port of the vLLM that `llmos up` starts.")
     vllm_max_model_len: PositiveInt = Field(2048, description="Context length in tokens of the vLLM that `llmos up` starts.")
 
+    mpc_config: Path | None = Field(None, description="The file mpc.yaml of `llmos mpc init`. Unset: no secret-shared inference.")
+    mpc_model: str = Field("smollm2-mpc", description="The name under which the secret-shared model is served.")
+
     redis_url: SecretStr | None = Field(None, description="A Redis or Valkey server. Unset: an embedded Valkey under the data directory.")
     master_key_file: Path | None = Field(
         None, description="32 random bytes that every key of the gateway is derived from. Unset: `master.key` in the data directory."
     )
     dev_key: SecretStr | None = Field(None, description="An API key for local use; refused in production.")
+
+    otlp_endpoint: str | None = Field(
+        None, description="Where OpenTelemetry traces go (OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces). Unset: nowhere."
+    )
 
     oidc_issuer: str | None = Field(None, description="The OIDC issuer whose tokens may administer (https://…). Unset: admin keys only.")
     oidc_audience: str = Field("llmos", description="The audience that an OIDC token must name.")
@@ -82,7 +89,7 @@ class Settings(BaseModel):
     def _split(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
-    @field_validator("upstream", "embeddings_upstream")
+    @field_validator("upstream", "embeddings_upstream", "otlp_endpoint")
     @classmethod
     def _is_http_base(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):

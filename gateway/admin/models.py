@@ -12,8 +12,10 @@ from typing import Any
 
 import orjson
 
+from gateway.admin.acting import acting
 from gateway.admin.parts import AdminParts
 from gateway.errors import BadRequest
+from gateway.exchange import Principal
 from gateway.stores.aliases import Alias
 from gateway.stores.audit import ValkeyAudit
 
@@ -21,26 +23,27 @@ MAX_TRAFFIC_RECORDS = 20_000
 SLACK_S = 30.0
 
 
-async def put_alias(parts: AdminParts, actor: str, alias: Alias) -> None:
+async def put_alias(parts: AdminParts, who: Principal, alias: Alias) -> None:
     """Raises BadRequest, StoreUnavailable."""
     if not 0.0 <= alias.canary_fraction <= 1.0:
         raise BadRequest("`canary_fraction` is from 0 to 1.", param="canary_fraction")
     if alias.canary_target is None and alias.canary_fraction:
         raise BadRequest("`canary_fraction` needs a `canary_target`.", param="canary_target")
-    await parts.audit.admin({"action": "model.alias", "actor": actor, "alias": alias.name, "model": alias.target})
-    await parts.aliases.put(alias)
+    about = {"canary": alias.canary_target, "canary_fraction": alias.canary_fraction}
+    async with acting(parts, who, "model.alias", alias=alias.name, model=alias.target, **about):
+        await parts.aliases.put(alias)
 
 
-async def remove_alias(parts: AdminParts, actor: str, name: str) -> None:
+async def remove_alias(parts: AdminParts, who: Principal, name: str) -> None:
     """Raises NotFound, StoreUnavailable."""
-    await parts.audit.admin({"action": "model.unalias", "actor": actor, "alias": name})
-    await parts.aliases.remove(name)
+    async with acting(parts, who, "model.unalias", alias=name):
+        await parts.aliases.remove(name)
 
 
-async def roll_back_alias(parts: AdminParts, actor: str, name: str, from_target: str) -> Alias:
+async def roll_back_alias(parts: AdminParts, who: Principal, name: str, from_target: str) -> Alias:
     """Raises NotFound, BadRequest, EditConflict, StoreUnavailable."""
-    await parts.audit.admin({"action": "model.rollback", "actor": actor, "alias": name, "model": from_target})
-    return await parts.aliases.roll_back(name, from_target)
+    async with acting(parts, who, "model.rollback", alias=name, model=from_target):
+        return await parts.aliases.roll_back(name, from_target)
 
 
 @dataclass(slots=True)

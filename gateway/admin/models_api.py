@@ -82,20 +82,20 @@ def add_models(app: FastAPI, parts: Callable[[], AdminParts], allowed: Callable[
         if body.name != alias:
             raise BadRequest("The body's `name` is not the one in the path.", param="name")
         made = Alias(**body.model_dump())
-        await put_alias(parts, who.key_id, made)
+        await put_alias(parts, who, made)
         return _alias_json(made)
 
     @app.delete("/models/{alias}", tags=["models"], status_code=204)
     async def delete_model(alias: str, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_MODELS)]) -> None:
         """Remove an alias; its name then means the model of that name, if one is served."""
-        await remove_alias(parts, who.key_id, alias)
+        await remove_alias(parts, who, alias)
 
     @app.post("/models/{alias}/rollback", tags=["models"])
     async def rollback_model(
         alias: str, body: RollbackBody, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_MODELS)]
     ) -> dict[str, Any]:
         """Point an alias back at its previous model, on every replica within a second; requests in flight end where they began."""
-        return _alias_json(await roll_back_alias(parts, who.key_id, alias, body.target))
+        return _alias_json(await roll_back_alias(parts, who, alias, body.target))
 
     @app.get("/models/{alias}/traffic", tags=["models"], dependencies=[allowed(P.READ_MODELS)])
     async def traffic(alias: str, parts: Parts, since_unix_s: Annotated[float, Query(ge=0)]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from gateway.access.oidc import OidcVerifier
 from gateway.audit.chain import AuditKeys
+from gateway.dp.analytics import Statistics
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.ports import Detector, Pseudonyms
 from gateway.stores.aliases import ValkeyAliases
@@ -34,11 +36,12 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class AdminParts:
-    """`dry_run` is None where no detector runs; `oidc` is None where no issuer is configured."""
+    """`dry_run` is None where no detector runs; `oidc` where no issuer is configured; `statistics` outside a running gateway."""
 
     policies: ValkeyPolicies
     keys: ValkeyKeys
     tenants: ValkeyTenants
+    rosters: Rosters
     audit: ValkeyAudit
     audit_keys: AuditKeys = field(repr=False)
     ledger: RedisLedger
@@ -50,4 +53,5 @@ class AdminParts:
     vault_store: RedisVaultStore
     dry_run: DryRun | None = None
     oidc: OidcVerifier | None = None
+    statistics: Statistics | None = None
     checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)

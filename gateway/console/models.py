@@ -46,7 +46,7 @@ async def rounds(visit: Visit) -> Response:
 async def alias_rolled_back(visit: Visit) -> Response:
     visit.needs(Permission.WRITE_MODELS)
     fields = await visit.form()
-    await roll_back_alias(visit.parts, visit.actor, fields.get("alias", ""), fields.get("target", ""))
+    await roll_back_alias(visit.parts, visit.who, fields.get("alias", ""), fields.get("target", ""))
     return visit.to("rounds")
 
 
