@@ -223,12 +223,11 @@ def _lock(settings: FederationSettings):  # type: ignore[no-untyped-def]
     import redis
 
     from federated_trainer.round_lock import RoundLock
-    from gateway.serving import valkey
+    from gateway.serving.store import store_address
     from gateway.settings import Settings
 
-    own = Settings.from_process()
-    url = own.redis_url.get_secret_value() if own.redis_url else valkey.url(own.data_dir.absolute())
-    return RoundLock(redis.Redis.from_url(url), settings.name)
+    address = store_address(Settings.from_process())
+    return RoundLock(redis.Redis.from_url(address.url, **address.tls()), settings.name)
 
 
 @app.command()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -43,7 +45,7 @@ def children(settings: Settings, vllm: VllmServer | None, upstream_url: str, dev
         Child(
             "gateway",
             [sys.executable, "-m", "gateway.cli", "serve"],
-            partial(vllm_server.is_healthy, settings.base_url.removesuffix("/v1") + "/readyz"),
+            _gateway_is_ready(settings),
             {
                 "LLMOS_DATA_DIR": str(settings.data_dir),
                 "LLMOS_REDIS_URL": redis_url,
@@ -57,3 +59,18 @@ def children(settings: Settings, vllm: VllmServer | None, upstream_url: str, dev
         )
     )
     return plan
+
+
+def _gateway_is_ready(settings: Settings) -> Callable[[], bool]:
+    """Behind TLS, which may ask for a client's certificate, it is enough that the port accepts: the gateway listens once it is open."""
+    if settings.tls_cert_file is None:
+        return partial(vllm_server.is_healthy, settings.base_url.removesuffix("/v1") + "/readyz")
+
+    def accepts() -> bool:
+        try:
+            with socket.create_connection((settings.host, settings.port), timeout=1.0):
+                return True
+        except OSError:
+            return False
+
+    return accepts
