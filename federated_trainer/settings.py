@@ -73,8 +73,15 @@ class GateSettings(_Frozen):
     perplexity_margin: float = Field(default=0.01, ge=0)  # relative: candidate <= served * (1 + margin)
     task_margin: float = Field(default=0.02, ge=0)  # absolute: candidate >= served - margin
     canary_exposure_bits: PositiveFloat = 6.0
+    canary_strangers: int = Field(default=255, ge=15)  # what a canary is ranked among; log2 of them bounds its exposure
     pii_leaks: int = Field(default=0, ge=0)
     update_norm: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> GateSettings:
+        if 2**self.canary_exposure_bits > self.canary_strangers + 1:
+            raise ValueError("canary_exposure_bits is more than canary_strangers can show; raise canary_strangers")
+        return self
 
 
 class ServingSettings(_Frozen):
@@ -86,8 +93,10 @@ class ServingSettings(_Frozen):
     alias: str = "smollm2"
     base_name: str = "smollm2"  # the model server's name of the base model
     canary_fraction: float = Field(default=0.1, ge=0, le=1)
-    canary_requests: int = Field(default=5, ge=1)
+    canary_requests: int = Field(default=5, ge=1)  # probes of either version
+    canary_watch_s: float = Field(default=30.0, ge=0)  # how long the callers' traffic is watched before the promotion
     max_latency_ratio: PositiveFloat = 3.0
+    max_failure_rate: float = Field(default=0.01, ge=0, le=1)  # of the canary's requests, over that of the served version
     drain_s: float = Field(default=30.0, ge=0)
 
 

@@ -7,8 +7,10 @@ Here, and nowhere else, the adapters (stores, backends, the detector's processes
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import httpx
 from fastapi import FastAPI
@@ -22,12 +24,14 @@ from gateway.audit.chain import AuditKeys
 from gateway.backends.aliased_catalogue import AliasedCatalogue
 from gateway.backends.catalogue import Catalogue
 from gateway.backends.jwks import HttpJwks
+from gateway.backends.mpc_catalogue import WithMpc
 from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
 from gateway.console.app import console_app
 from gateway.dp.admission import check_policy
+from gateway.dp.analytics import AnalyticsRule, Statistics
 from gateway.errors import DetectorFailed, UpstreamFailed
-from gateway.exchange import Principal
+from gateway.exchange import Principal, Target
 from gateway.http.health import Check
 from gateway.http.limits import WireLimits
 from gateway.http.metrics import PrometheusMeter
@@ -38,6 +42,7 @@ from gateway.pii.keyring import KeyRing
 from gateway.pii.pseudonyms import ConversationPseudonyms
 from gateway.pii.vault import Vault
 from gateway.pipeline import Parts
+from gateway.ports import Backend, ModelCatalogue
 from gateway.serving.store import store_address
 from gateway.settings import Settings, SettingsError
 from gateway.stages.scrub import Bounds
@@ -50,10 +55,15 @@ from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.span_cache import RedisSpanCache
+from gateway.stores.statistics import AuditedOutcomes, ValkeyReleases
 from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
+
+if TYPE_CHECKING:
+    from gateway.backends.mpc import MpcServer
 
 FIRST_POLICY = "default"
 LOCAL_TENANT = "local"
@@ -75,10 +85,12 @@ def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
         may_show_sent=settings.env == "development",
     )
 
+    mpc = _mpc_server(settings)
+
     @asynccontextmanager
     async def opener(meter: PrometheusMeter) -> AsyncIterator[Opened]:
         async with AsyncExitStack() as stack:
-            opened, app.state.administration = await _open(settings, meter, stack, warm)
+            opened, app.state.administration = await _open(settings, mpc, meter, stack, warm)
             yield opened
 
     def administration() -> AdminParts:
@@ -91,7 +103,9 @@ def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
     return app
 
 
-async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStack, warm: bool) -> tuple[Opened, AdminParts]:
+async def _open(
+    settings: Settings, mpc: MpcServer | None, meter: PrometheusMeter, stack: AsyncExitStack, warm: bool
+) -> tuple[Opened, AdminParts]:
     ring = KeyRing.load_or_create(settings.master_key_path)
     redis = connect(store_address(settings), timeout_s=_STORE_TIMEOUT_S, max_connections=_STORE_CONNECTIONS)
     stack.push_async_callback(redis.aclose)
@@ -114,26 +128,32 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
     stack.callback(spool.close)
     audit = await stack.enter_async_context(ValkeyAudit(redis, audit_keys, spool=spool, heads_file=HeadsFile(audit_dir / "heads.jsonl")))
     await _accept_dev_key(settings, keys)
+    attempts = ValkeyAttempts(redis, ring.index_key("attempts"))
     vault_store, ledger = RedisVaultStore(redis), RedisLedger(redis)
     vault = Vault(vault_store, ring)
     pseudonyms = ConversationPseudonyms(vault, ring)
+    catalogue: ModelCatalogue = Catalogue(generating, embedding, settings.models)
+    backends: dict[Target, Backend] = {"vllm": OpenAIBackend(generating, embedding)}
+    if mpc is not None:
+        catalogue, backends["mpc"] = _with_mpc(mpc, settings, catalogue, meter, stack)
     parts = Parts(
         keys=keys,
+        attempts=attempts,
         policies=policies,
-        catalogue=AliasedCatalogue(Catalogue(generating, embedding, settings.models), aliases.find),
+        catalogue=AliasedCatalogue(catalogue, aliases.find),
         limits=ValkeyLimits(redis, lease_s=settings.request_timeout_s + 60),
         detector=detector,
         pseudonyms=pseudonyms,
         private_server=PrivateVllm(generating),
         ledger=ledger,
-        backends={"vllm": OpenAIBackend(generating, embedding)},
+        backends=backends,
         audit=audit,
         meter=meter,
         bounds=Bounds(max_depth=settings.max_depth, max_items=settings.max_messages),
         conversation_key=ring.index_key("conversation"),
         salt_key=ring.index_key("cache-salt"),
     )
-    checks = _checks(redis, pool, generating, policies)
+    checks = {**_checks(redis, pool, generating, policies), **({} if mpc is None else {"mpc": mpc.ready})}
     administration = AdminParts(
         policies=policies,
         keys=keys,
@@ -142,15 +162,41 @@ async def _open(settings: Settings, meter: PrometheusMeter, stack: AsyncExitStac
         audit_keys=audit_keys,
         ledger=ledger,
         aliases=aliases,
+        rounds=ValkeyRounds(redis),
         sessions=ValkeySessions(redis),
-        attempts=ValkeyAttempts(redis),
+        attempts=attempts,
         vault=vault,
         vault_store=vault_store,
         dry_run=DryRun(detector, pseudonyms),
         oidc=await _oidc(settings, stack),
+        statistics=Statistics(AuditedOutcomes(audit), ledger, ValkeyReleases(redis), AnalyticsRule(), time.time),
         checks=checks,
     )
     return Opened(parts, checks), administration
+
+
+def _mpc_server(settings: Settings) -> MpcServer | None:
+    """Secret-shared inference, where it is configured; its libraries are an extra, so they are imported here."""
+    if settings.mpc_config is None:
+        return None
+    try:
+        from gateway.backends.mpc import MpcServer
+        from mpc_inference.errors import MpcError
+    except ImportError as error:
+        raise SettingsError(f"LLMOS_MPC_CONFIG is set, but {error.name} is not installed: pip install 'llmos[mpc]'") from None
+    try:
+        return MpcServer(settings.mpc_config)
+    except MpcError as error:
+        raise SettingsError(f"LLMOS_MPC_CONFIG: {error}") from None
+
+
+def _with_mpc(
+    mpc: MpcServer, settings: Settings, models: ModelCatalogue, meter: PrometheusMeter, stack: AsyncExitStack
+) -> tuple[ModelCatalogue, Backend]:
+    from gateway.backends.mpc import MpcBackend
+
+    stack.callback(mpc.close)
+    return WithMpc(models, settings.mpc_model), MpcBackend(mpc, meter.mpc_token)
 
 
 async def _oidc(settings: Settings, stack: AsyncExitStack) -> OidcVerifier | None:

@@ -70,6 +70,9 @@ class Settings(BaseModel):
     vllm_port: Port = Field(8001, description="The loopback port of the vLLM that `llmos up` starts.")
     vllm_max_model_len: PositiveInt = Field(2048, description="Context length in tokens of the vLLM that `llmos up` starts.")
 
+    mpc_config: Path | None = Field(None, description="The file mpc.yaml of `llmos mpc init`. Unset: no secret-shared inference.")
+    mpc_model: str = Field("smollm2-mpc", description="The name under which the secret-shared model is served.")
+
     redis_url: SecretStr | None = Field(None, description="A Redis or Valkey server. Unset: an embedded Valkey under the data directory.")
     redis_ca_file: Path | None = Field(None, description="Authorities in PEM that vouch for a rediss:// server. Unset: the system's.")
     redis_cert_file: Path | None = Field(None, description="The gateway's own certificate towards a Redis server that asks for one.")

@@ -6,6 +6,7 @@ One YAML file serves all roles; a role reads what it needs. It holds paths, neve
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +22,25 @@ class Endpoint(BaseModel):
     port: int = Field(ge=1, le=65535)
 
 
+class Terms(Protocol):
+    """What any client must know of a deployment."""
+
+    @property
+    def model(self) -> Path: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def context_tokens(self) -> int: ...
+
+    @property
+    def queue_requests(self) -> int: ...
+
+    @property
+    def deadline_s(self) -> float: ...
+
+
 class Deployment(BaseModel):
     """Everything that a dealer, a party or a client must know."""
 
@@ -34,6 +54,9 @@ class Deployment(BaseModel):
     context_tokens: int = Field(default=1024, ge=16, le=2048)
     stock_tokens: int = Field(default=40, ge=1, le=256, description="tokens of correlated randomness kept ready for the next request")
     ahead_tokens: int = Field(default=8, ge=1, le=64, description="tokens kept ready for a running request")
+    seal_keys: tuple[str, str] | None = Field(default=None, description="the parties' public X25519 keys in hex, for blind callers")
+    bind: str | None = Field(default=None, description="the address that this host's process listens on; unset: its own endpoint's host")
+    show_shares: bool = Field(default=False, description="demonstrations only: `status` tells the first words of the last share received")
     queue_requests: int = Field(default=20, ge=1, le=1000)
     batch_rows: int = Field(default=32, ge=1, le=128)
     deadline_s: float = Field(default=20.0, gt=0, description="how long one round or one piece of randomness may take")
@@ -41,9 +64,11 @@ class Deployment(BaseModel):
 
 
 def read_config(path: Path) -> Deployment:
-    """The deployment in a YAML file. Raises ConfigInvalid naming the field."""
+    """The deployment in a YAML file; its paths may be relative to the file. Raises ConfigInvalid naming the field."""
     try:
-        return Deployment.model_validate(yaml.safe_load(path.read_text()) or {})
+        given = Deployment.model_validate(yaml.safe_load(path.read_text()) or {})
+        here = path.resolve().parent
+        return given.model_copy(update={name: here / getattr(given, name) for name in ("model", "prepared", "certificates")})
     except OSError as error:
         raise ConfigInvalid(f"{path} cannot be read: make it with `llmos mpc init`") from error
     except (yaml.YAMLError, ValidationError) as error:

@@ -15,15 +15,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpc_inference import certificates
+from mpc_inference import certificates, sealing
 from mpc_inference.client import Client, statuses
 from mpc_inference.config import Deployment, Endpoint, read_config, write_config
 from mpc_inference.dealer import Dealer
 from mpc_inference.errors import ConfigInvalid, HandshakeRefused, PeerUnavailable, ProtocolError
 from mpc_inference.llama import artifact
+from mpc_inference.llama.shape import read_shape
 from mpc_inference.native.core import core
 from mpc_inference.party import Party
 
@@ -34,17 +36,39 @@ ONE_OPERATOR = (
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the dealer and the parties are reached."""
+
+    dealer: Endpoint
+    parties: tuple[Endpoint, Endpoint]
+
+
+def loopback(first_port: int) -> Places:
+    """Three ports in a row on this machine."""
+    return Places(Endpoint(port=first_port), (Endpoint(port=first_port + 1), Endpoint(port=first_port + 2)))
+
+
+LOOPBACK = loopback(9500)
+
+
 def _silent(done: int, total: int) -> None:
     """No progress display."""
 
 
-def init(directory: Path, model: Path, first_port: int = 9500, progress: Progress = _silent) -> Path:
-    """Write certificates, the prepared model and mpc.yaml under `directory`; answers the configuration's path.
+def init(
+    directory: Path,
+    model: Path,
+    progress: Progress = _silent,
+    places: Places = LOOPBACK,
+) -> Path:
+    """Write certificates, sealing keys, the prepared model and mpc.yaml under `directory`; answers the configuration's path.
 
     An existing authority or prepared file is kept. progress counts layers. Raises ModelUnsupported, ConfigInvalid.
     """
     directory = directory.resolve()
     certs, prepared, config = directory / "certificates", directory / "public.safetensors", directory / "mpc.yaml"
+    read_shape(model)  # an unsupported model is refused before anything is written
     if not (certs / "ca.crt").exists():
         certificates.create(certs)
     if not prepared.exists():
@@ -54,8 +78,9 @@ def init(directory: Path, model: Path, first_port: int = 9500, progress: Progres
         prepared=prepared,
         digest=hashlib.sha256(prepared.read_bytes()).hexdigest(),
         certificates=certs,
-        dealer=Endpoint(port=first_port),
-        parties=(Endpoint(port=first_port + 1), Endpoint(port=first_port + 2)),
+        dealer=places.dealer,
+        parties=places.parties,
+        seal_keys=(sealing.create_key(certs, "party0"), sealing.create_key(certs, "party1")),
     )
     write_config(config, deployment)
     return config
@@ -123,7 +148,7 @@ def wait_ready(config: Path, timeout_s: float, alive: Callable[[], bool] = lambd
             both = status(config)
             if all(one["ready"] and int(one["ready_tokens"]) >= tokens for one in both):
                 return
-            last = "they wait for each other or for the dealer"
+            last = next((str(one["trouble"]) for one in both if one["trouble"]), "they wait for randomness")
         except ProtocolError as error:
             last = str(error)
         time.sleep(0.1)
@@ -157,4 +182,4 @@ def up(config: Path, production: bool, timeout_s: float = 60.0, logs: Path | Non
 
 def client(config: Path) -> Client:
     """A client of the deployment."""
-    return Client(read_config(config))
+    return Client.direct(read_config(config))

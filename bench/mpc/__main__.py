@@ -130,7 +130,7 @@ def main() -> int:
     if given.realtime:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     work = given.work or Path(tempfile.mkdtemp(prefix="bench-mpc-"))
-    config = launch.init(work, given.model, given.port)
+    config = launch.init(work, given.model, places=launch.loopback(given.port))
     base = read_config(config)
     results: list[dict[str, object]] = []
     print(

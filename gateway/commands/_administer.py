@@ -11,9 +11,11 @@ import typer
 from gateway.admin.opening import open_administration
 from gateway.admin.parts import AdminParts
 from gateway.errors import LlmosError
+from gateway.exchange import Principal
 from gateway.pii.keyring import KeyRingError
 from gateway.serving.valkey import ValkeyStartError
 from gateway.settings import Settings
+from gateway.stores.audit import SYSTEM_TENANT
 
 EXIT_REFUSED = 1
 
@@ -38,6 +40,6 @@ def administer(work: Callable[[AdminParts], Awaitable[None]], *, detection: bool
         raise typer.Exit(EXIT_REFUSED) from None
 
 
-def actor() -> str:
-    """Who is named in the audit and the history: the operating system's user."""
-    return f"cli:{getpass.getuser()}"
+def operator() -> Principal:
+    """Who acts, as the audit and the history name them: the operating system's user, who may do what may be done here."""
+    return Principal(SYSTEM_TENANT, f"cli:{getpass.getuser()}", "admin")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import socket
@@ -22,6 +23,7 @@ from gateway.settings import Settings
 
 app = typer.Typer(help=__doc__)
 EXIT_FAILED = 1
+GC_THRESHOLD = 20_000  # container objects more than at the last collection
 
 
 @app.command()
@@ -72,6 +74,7 @@ def _serve_here(settings: Settings) -> None:
     from gateway.serving.draining_server import DrainingServer
 
     server = DrainingServer(create_app(settings), settings)
+    _spare_the_collector()
     server.run()
     if not server.started:
         raise typer.Exit(EXIT_FAILED)
@@ -89,6 +92,7 @@ def _serve_as_worker(settings: Settings, listener: socket.socket, pipe: Connecti
             pipe.send_bytes(READY)
 
     server = DrainingServer(create_app(settings, warm=warm), settings, beat)
+    _spare_the_collector()
     server.run(sockets=[listener])
     if not server.started:
         raise SystemExit(EXIT_FAILED)
@@ -101,3 +105,13 @@ def _lean() -> None:
 
     without_training_libraries()
     configure_logging()
+
+
+def _spare_the_collector() -> None:
+    """Keep the libraries' own objects, which live as long as the process, out of every garbage collection, and collect less often.
+
+    A request makes thousands of objects and hardly a cycle: with the default threshold of 700 a third of its CPU time went into collecting.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)

@@ -12,7 +12,7 @@ import os
 import secrets
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import orjson
@@ -125,10 +125,17 @@ class HeadsFile:
             os.fsync(file.fileno())
 
     def read(self, tenant: str) -> list[Head]:
-        if not self._path.exists():
-            return []
-        entries = [orjson.loads(line) for line in self._path.read_bytes().splitlines() if line]
-        return [Head.from_json(entry) for entry in entries if entry.get("tenant") == tenant]
+        """The heads of one tenant, the oldest first."""
+        return [head for head in self._heads() if head.tenant == tenant]
+
+    def tenants(self) -> set[str]:
+        """Whose heads are here: their logs stood in the store once."""
+        return {head.tenant for head in self._heads()}
+
+    def _heads(self) -> Iterator[Head]:
+        for line in self._path.read_bytes().splitlines() if self._path.exists() else ():
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # a line that a crash cut is no head
+                yield Head.from_json(orjson.loads(line))
 
 
 def _lock(path: Path) -> int | None:

@@ -243,10 +243,24 @@ async def test_history_sums_by_day(redis: Redis, tenant: str) -> None:
     assert days[1].day_unix_s - days[0].day_unix_s == 86_400
 
 
-async def test_a_request_larger_than_the_whole_budget_gets_no_retry_time(redis: Redis, tenant: str) -> None:
+async def test_a_request_larger_than_the_whole_budget_is_told_so(redis: Redis, tenant: str) -> None:
+    clock = Clock("2026-03-10T23:59:00")
     with pytest.raises(BudgetExceeded, match="whole privacy budget") as caught:
-        await RedisLedger(redis).reserve(account(tenant), Budget(epsilon=1.0), "r", ONE.times(2))
-    assert caught.value.retry_after_s is None
+        await RedisLedger(redis, clock).reserve(account(tenant), Budget(epsilon=1.0, window=DAY), "r", ONE.times(2))
+    assert caught.value.param == "max_tokens"
+    assert caught.value.retry_after_s == pytest.approx(60.0)
+
+
+async def test_an_override_is_of_the_quantity_that_it_was_set_in(redis: Redis, tenant: str) -> None:
+    """Set before anything was spent, it binds the accountant; and it never touches delta."""
+    ledger, budget = RedisLedger(redis), Budget(epsilon=1.0, delta=1e-6)
+    balance = await ledger.set_cap(account(tenant), budget, 3.0)
+    assert balance.caps == (3_000_000_000, 1_000_000_000)
+    with pytest.raises(PolicyRefusal, match="new id"):
+        await ledger.reserve(account(tenant), Budget(epsilon=1.0, delta=1e-6, accountant="zcdp"), "r", ONE)
+    stricter = Budget(epsilon=1.0, delta=1e-9)
+    assert (await ledger.balance(account(tenant), stricter)).caps == (3_000_000_000, 1_000_000)
+    assert (await ledger.set_cap(account(tenant), stricter, None)).caps == (1_000_000_000, 1_000_000)
 
 
 async def test_an_unreachable_store_fails_closed() -> None:

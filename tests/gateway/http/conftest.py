@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -20,6 +21,8 @@ import uvicorn
 from redis.asyncio import Redis
 
 from gateway.backends.catalogue import Catalogue
+from gateway.backends.mpc import MpcBackend, MpcServer
+from gateway.backends.mpc_catalogue import WithMpc
 from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
 from gateway.errors import DetectorFailed, PolicyRefusal, StoreUnavailable
@@ -330,6 +333,11 @@ class Keys:
         return Principal("clinic", "k1") if presented_key == KEY else None
 
 
+class Attempts:
+    async def failed(self, source: str) -> None:
+        return None
+
+
 class OnePolicy:
     def __init__(self) -> None:
         self.policy = Policy(id="test")
@@ -385,7 +393,14 @@ LIMITS = WireLimits(max_body_bytes=200_000, request_timeout_s=15, max_concurrent
 
 
 @contextmanager
-def gateway(upstream: Recorder, *, limits: WireLimits = LIMITS, idle_timeout_s: float = 5, embeddings: bool = True) -> Iterator[Running]:
+def gateway(
+    upstream: Recorder,
+    *,
+    limits: WireLimits = LIMITS,
+    idle_timeout_s: float = 5,
+    embeddings: bool = True,
+    mpc: Path | None = None,
+) -> Iterator[Running]:
     planted, policies, audit = Planted(), OnePolicy(), AuditList()
 
     @asynccontextmanager
@@ -394,18 +409,25 @@ def gateway(upstream: Recorder, *, limits: WireLimits = LIMITS, idle_timeout_s: 
             f"http://127.0.0.1:{upstream.port}/v1", None, connect_timeout_s=2, idle_timeout_s=idle_timeout_s, max_connections=64
         )
         embedding = server if embeddings else None
+        catalogue: Any = Catalogue(server, embedding, ())
+        backends: dict[Any, Any] = {"vllm": OpenAIBackend(server, embedding)}
+        secret_shared = MpcServer(mpc) if mpc else None
+        if secret_shared:
+            catalogue, backends["mpc"] = WithMpc(catalogue, "smollm2-mpc"), MpcBackend(secret_shared, meter.mpc_token)
         parts = Parts(
-            keys=Keys(), policies=policies, catalogue=Catalogue(server, embedding, ()), detector=planted, pseudonyms=planted,
+            keys=Keys(), attempts=Attempts(), policies=policies, catalogue=catalogue, detector=planted, pseudonyms=planted,
             private_server=PrivateVllm(server), ledger=RedisLedger(Redis(unix_socket_path="/nowhere")),  # no policy here asks for noise
-            backends={"vllm": OpenAIBackend(server, embedding)}, limits=Unlimited(), audit=audit, meter=meter,
+            backends=backends, limits=Unlimited(), audit=audit, meter=meter,
             bounds=Bounds(max_depth=32, max_items=1000), conversation_key=bytes(32), salt_key=bytes(range(32)),
         )  # fmt: skip
 
         async def ask_upstream() -> None:
             await server.models()
 
-        yield Opened(parts, {"upstream": ask_upstream})
+        yield Opened(parts, {"upstream": ask_upstream} | ({"mpc": secret_shared.ready} if secret_shared else {}))
         await server.aclose()
+        if secret_shared:
+            secret_shared.close()
 
     with running(assemble(limits, opener)) as port:
         yield Running(f"http://127.0.0.1:{port}", planted, policies, audit, upstream)
@@ -443,3 +465,9 @@ def llmos(shared_gateway: Running) -> Running:
 def start_gateway(recorder: Recorder) -> Callable[..., Any]:
     """`with start_gateway(limits=…) as llmos` for a gateway of another make."""
     return lambda **more: gateway(recorder, **more)
+
+
+@pytest.fixture(scope="session")
+def mpc_gateway(recorder: Recorder) -> Callable[[Path], Any]:
+    """`with mpc_gateway(config) as llmos`: a gateway with secret-shared inference beside the recorder."""
+    return lambda config: gateway(recorder, mpc=config)

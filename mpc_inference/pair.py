@@ -1,0 +1,154 @@
+"""One request at both parties: shares out, shares of hidden states back.
+
+A `Pair` splits what it is given into two uniform shares, sends one down each lane and adds the two answers. A lane is an authenticated link
+to a party (`Direct`), or a sealed one through a gateway (`mpc_inference.blind`). Whatever a party reports first ends the request at once,
+whichever of the two it is. Blocking: the client calls it from worker threads. It does NOT hide how many tokens a request has.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc_inference import errors, prg, transport
+from mpc_inference.config import Deployment
+from mpc_inference.llama import scales
+
+_LAST_WORD_S = 1.0  # how long a broken lane is asked for the reason
+
+
+class Lane(Protocol):
+    """One request's connection to one party."""
+
+    def send(self, kind: int, payload: bytes) -> None: ...
+
+    def receive(self, kind: int) -> bytearray: ...
+
+    def send_control(self, message: dict[str, Any]) -> None: ...
+
+    def receive_control(self) -> dict[str, Any]: ...
+
+
+class Lanes(Protocol):
+    """Both connections of one request."""
+
+    @property
+    def both(self) -> Sequence[Lane]: ...
+
+    def first(self, waiting: Sequence[Lane], timeout_s: float) -> Lane:
+        """One of `waiting` that has something to receive. Raises DeadlineExceeded."""
+        ...
+
+    def set_deadline(self, timeout_s: float) -> None: ...
+
+    def close(self) -> None:
+        """End the request at both parties; a thread that waits on a lane wakes up."""
+        ...
+
+
+class Direct:
+    """Mutual TLS from this process to both parties. Raises PeerUnavailable, HandshakeRefused."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.links: list[transport.Link] = []
+        try:
+            for party, endpoint in enumerate(deployment.parties):
+                link = transport.connect(
+                    endpoint.host, endpoint.port, deployment.certificates, "client", f"party{party}", deployment.deadline_s
+                )
+                self.links.append(link)
+                transport.greet(link, deployment.digest)
+        except errors.MpcError:
+            self.close()
+            raise
+
+    @property
+    def both(self) -> Sequence[transport.Link]:
+        return self.links
+
+    def first(self, waiting: Sequence[Lane], timeout_s: float) -> Lane:
+        return transport.first_readable([link for link in self.links if link in waiting], timeout_s)
+
+    def set_deadline(self, timeout_s: float) -> None:
+        for link in self.links:
+            link.set_deadline(timeout_s)
+
+    def close(self) -> None:
+        for link in self.links:
+            link.abort()
+            link.close()
+
+
+class Pair:
+    """One request over two lanes."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+
+    def open(self, prefix: int, tokens: int) -> None:
+        """Announce a request of `tokens` tokens after `prefix` public ones, under a fresh name. Raises ProtocolError, Busy."""
+        name = secrets.token_hex(16)
+        self._tell([{"open": name, "prefix": prefix, "tokens": tokens}] * 2)
+
+    def step(self, embedded: NDArray[np.float32], deadline_s: float) -> NDArray[np.float64]:
+        """The last row's hidden state (hidden,) for embedded tokens (rows, hidden). Raises Busy, ContextTooLong, ProtocolError."""
+        until = time.monotonic() + deadline_s
+        ints = np.rint(embedded.astype(np.float64) * 2**scales.RESIDUAL).astype(np.int64).view(np.uint64)
+        first = prg.uniform_words(*ints.shape)
+        self._lanes.set_deadline(deadline_s)
+        self._tell([{"step": len(ints)}] * 2, (first.tobytes(), (ints - first).tobytes()))
+        total = np.zeros(ints.shape[1], np.uint64)
+        waiting = list(self._lanes.both)
+        while waiting:
+            lane = self._lanes.first(waiting, until - time.monotonic())
+            waiting.remove(lane)
+            _checked(lane.receive_control())
+            words = np.frombuffer(lane.receive(transport.WORDS), np.uint64)
+            if words.size != total.size:
+                raise errors.FrameInvalid("a party answered with words of another size")
+            total += words
+        return np.asarray(total.view(np.int64) / 2**scales.RESIDUAL)
+
+    def close(self) -> None:
+        """End the request; safe from another thread."""
+        self._lanes.close()
+
+    def _tell(self, messages: Sequence[dict[str, Any]], words: tuple[bytes, bytes] | None = None) -> None:
+        try:
+            for index, lane in enumerate(self._lanes.both):
+                lane.send_control(messages[index])
+                if words is not None:
+                    lane.send(transport.WORDS, words[index])
+        except errors.PeerUnavailable as error:
+            raise self._last_words(error) from error
+
+    def _last_words(self, broken: errors.PeerUnavailable) -> errors.MpcError:
+        """Why a party closed its lane, if it said so before it did."""
+        self._lanes.set_deadline(_LAST_WORD_S)
+        for lane in self._lanes.both:
+            try:
+                _checked(lane.receive_control())
+            except errors.ProtocolError:
+                continue
+            except errors.MpcError as error:
+                return error
+        return broken
+
+
+def _checked(message: Mapping[str, Any]) -> None:
+    if "error" in message:
+        raise typed(message)
+
+
+def typed(message: Mapping[str, Any]) -> errors.MpcError:
+    """The error that a party reports in a control message."""
+    text = str(message.get("message", "the party refused"))
+    kind = getattr(errors, str(message.get("error")), errors.ProtocolError)
+    if kind is errors.Busy:
+        return errors.Busy(text, float(message.get("retry_after_s", 5.0)))
+    return kind(text) if isinstance(kind, type) and issubclass(kind, errors.MpcError) else errors.ProtocolError(text)
