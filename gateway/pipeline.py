@@ -27,6 +27,7 @@ from gateway.ports import (
     PolicyStore,
     PrivateServer,
     Pseudonyms,
+    SealedRelay,
     UseLimits,
 )
 from gateway.stages.admit import admit, estimated_tokens, reserve_privacy, take_limits
@@ -57,6 +58,7 @@ class Parts:
     bounds: Bounds
     conversation_key: bytes = field(repr=False)
     salt_key: bytes | None = field(repr=False)
+    relay: SealedRelay | None = None  # where secret-shared inference is configured
 
 
 class Call(Protocol):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import LlmosError
-from gateway.exchange import Admitted, Api, Json, Principal, Routed
+from gateway.exchange import Admitted, Api, Json, Principal, Routed, Sealed
 from gateway.ports import AuditLog, Meter
 
 ANONYMOUS = Principal(tenant="", key_id="", role="")
@@ -33,6 +33,7 @@ class Trail:
     stage_ms: dict[str, float] = field(default_factory=dict)
     admitted: Admitted | None = None
     routed: Routed | None = None
+    sealed: Sealed | None = None
     usage: Json = field(default_factory=dict)
     answer_counts: Mapping[str, int] = field(default_factory=dict)
     admission_stands: bool = False
@@ -86,6 +87,8 @@ class Trail:
                 "model": self.admitted.served.name,
                 "stream": self.admitted.received.stream,
             }
+        if self.sealed is not None:
+            record |= {"route": "mpc", "blind": True, "tokens_announced": self.sealed.tokens}
         if self.routed is not None:
             record |= {
                 "route": self.routed.target,
@@ -108,6 +111,8 @@ async def audit_outcome(trail: Trail, log: AuditLog) -> None:
     if trail.routed is not None:
         trail.meter.replaced(trail.routed.scrubbed.counts)
         trail.meter.routed(trail.routed.target)
+    if trail.sealed is not None:
+        trail.meter.routed("mpc")
     await log.outcome(
         trail.record()
         | {
