@@ -41,16 +41,17 @@ lint: test-env ## ruff, mypy --strict, the import contracts
 	@.venv/bin/mypy
 	@PYTHONPATH=. .venv/bin/lint-imports
 
-bench: bench-pii bench-gateway bench-dp bench-mpc bench-fl bench-audit ## every benchmark, one after the other
+bench: bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit ## every benchmark, one after the other
 
 bench-pii: ## detection: recall, precision and milliseconds beside Presidio's defaults
 bench-gateway: ## what the gateway adds in milliseconds and memory, beside LiteLLM Proxy
+bench-survival: ## how many values come back through SmolLM2: surrogates beside placeholders
 bench-dp: ## private sampling and the ledger
 bench-mpc: ## secret-shared inference: seconds, bytes and rounds a token
 bench-fl: ## federated rounds
 bench-audit: ## the audit log
 bench-load: ## many callers at once
-bench-pii bench-gateway bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
+bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
 	@$(PY) -m bench.$(patsubst bench-%,%,$@)
 
 docs: test-env ## write the reference pages from the source
@@ -60,4 +61,4 @@ clean: ## remove the environments and caches; the data directory .llmos stays
 	rm -rf .venv .venv-vllm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.llmos/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup run doctor test-env test test-slow test-console lint bench bench-pii bench-gateway bench-dp bench-mpc bench-fl bench-audit bench-load docs clean
+.PHONY: help setup run doctor test-env test test-slow test-console lint bench bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load docs clean

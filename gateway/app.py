@@ -6,7 +6,8 @@ Here, and nowhere else, the adapters (stores, backends, the detector's processes
 
 from __future__ import annotations
 
-import os
+import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
 from gateway.console.app import console_app
 from gateway.dp.admission import check_policy
+from gateway.dp.analytics import AnalyticsRule, Statistics
 from gateway.errors import DetectorFailed, UpstreamFailed
 from gateway.exchange import Principal, Target
 from gateway.http.health import Check
@@ -42,7 +44,7 @@ from gateway.pii.keyring import KeyRing
 from gateway.pii.pseudonyms import ConversationPseudonyms
 from gateway.pii.vault import Vault
 from gateway.pipeline import Parts
-from gateway.ports import Backend, ModelCatalogue, SealedRelay
+from gateway.ports import Backend, ModelCatalogue, SealedRelay, Tracer
 from gateway.serving import valkey
 from gateway.settings import Settings, SettingsError
 from gateway.stages.scrub import Bounds
@@ -55,8 +57,10 @@ from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.span_cache import RedisSpanCache
+from gateway.stores.statistics import AuditedOutcomes, ValkeyReleases
 from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
 
@@ -114,9 +118,11 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
     await policies.seed(FIRST_POLICY)
     audit_dir = settings.data_dir / "audit"
     audit_keys = AuditKeys.derive(ring.index_key("audit"))
-    spool = Spool(audit_dir / f"spool-{os.getpid()}.jsonl")
+    spool = Spool.adopting(audit_dir)
+    stack.callback(spool.close)
     audit = await stack.enter_async_context(ValkeyAudit(redis, audit_keys, spool=spool, heads_file=HeadsFile(audit_dir / "heads.jsonl")))
     await _accept_dev_key(settings, keys)
+    attempts = ValkeyAttempts(redis, ring.index_key("attempts"))
     vault_store, ledger = RedisVaultStore(redis), RedisLedger(redis)
     vault = Vault(vault_store, ring)
     pseudonyms = ConversationPseudonyms(vault, ring)
@@ -127,6 +133,7 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         catalogue, backends["mpc"], relay = _with_mpc(mpc, settings, catalogue, meter, stack)
     parts = Parts(
         keys=keys,
+        attempts=attempts,
         policies=policies,
         catalogue=AliasedCatalogue(catalogue, aliases.find),
         limits=ValkeyLimits(redis, lease_s=settings.request_timeout_s + 60),
@@ -141,6 +148,7 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         conversation_key=ring.index_key("conversation"),
         salt_key=ring.index_key("cache-salt"),
         relay=relay,
+        tracer=_tracer(settings, stack),
     )
     checks = {**_checks(redis, pool, generating, policies), **({} if mpc is None else {"mpc": mpc.ready})}
     administration = AdminParts(
@@ -151,12 +159,14 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         audit_keys=audit_keys,
         ledger=ledger,
         aliases=aliases,
+        rounds=ValkeyRounds(redis),
         sessions=ValkeySessions(redis),
-        attempts=ValkeyAttempts(redis),
+        attempts=attempts,
         vault=vault,
         vault_store=vault_store,
         dry_run=DryRun(detector, pseudonyms),
         oidc=await _oidc(settings, stack),
+        statistics=Statistics(AuditedOutcomes(audit), ledger, ValkeyReleases(redis), AnalyticsRule(), time.time),
         checks=checks,
     )
     return Opened(parts, checks), administration
@@ -185,6 +195,19 @@ def _with_mpc(
 
     stack.callback(mpc.close)
     return WithMpc(models, settings.mpc_model), MpcBackend(mpc, meter.mpc_token), MpcRelay(mpc)
+
+
+def _tracer(settings: Settings, stack: AsyncExitStack) -> Tracer | None:
+    """OpenTelemetry, where an endpoint is set; its libraries are an extra, so they are imported here."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from gateway.backends.otel import OtelTracer
+    except ImportError as error:
+        raise SettingsError(f"LLMOS_OTLP_ENDPOINT is set, but {error.name} is not installed: pip install 'llmos[tracing]'") from None
+    tracer = OtelTracer(settings.otlp_endpoint)
+    stack.push_async_callback(asyncio.to_thread, tracer.close)
+    return tracer
 
 
 async def _oidc(settings: Settings, stack: AsyncExitStack) -> OidcVerifier | None:

@@ -28,6 +28,7 @@ class BlindCall(Protocol):
     request_id: str
     api: Api
     authorization: str | None
+    peer: str
     client_is_gone: bool
 
     async def opening(self) -> tuple[Json, int]:
@@ -47,11 +48,11 @@ class BlindCall(Protocol):
 
 async def serve_blind(call: BlindCall, parts: Parts) -> None:
     """Serve one request. Raises the LlmosError that ended it."""
-    trail = Trail(call.request_id, call.api, parts.meter)
+    trail = Trail(call.request_id, call.api, parts.meter, parts.tracer)
     lease = None
     try:
         with trail.stage("authenticate"):
-            trail.principal = await authenticate(call.authorization, parts.keys)
+            trail.principal = await authenticate(call.authorization, call.peer, parts.keys, parts.attempts)
         with trail.stage("read"):
             body, size_bytes = await call.opening()
         received = Received(call.request_id, call.api, trail.principal, body, None, trail.received_unix_s, size_bytes)

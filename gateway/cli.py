@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import pkgutil
 import sys
 from pathlib import Path
@@ -29,7 +30,10 @@ def _module_names() -> list[str]:
 
 def _summary(module_name: str) -> str:
     """The first line of the module's docstring, read without importing it."""
-    source = (Path(commands.__path__[0]) / f"{module_name}.py").read_text("utf-8")
+    spec = importlib.util.find_spec(f"gateway.commands.{module_name}")
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).read_text("utf-8")
     docstring = ast.get_docstring(ast.parse(source)) or ""
     return docstring.partition("\n")[0]
 

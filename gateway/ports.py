@@ -76,6 +76,14 @@ class KeyStore(Protocol):
     async def find(self, presented_key: str) -> Principal | None: ...
 
 
+class Attempts(Protocol):
+    """Failed sign-ins, counted by where they come from."""
+
+    async def failed(self, source: str) -> None:
+        """Count one. Raises TooManyAttempts past the limit."""
+        ...
+
+
 class PolicyStore(Protocol):
     """Policies with versions. `resolve` gives the one that serves this principal, model and path, or PolicyRefusal."""
 
@@ -148,6 +156,12 @@ class SealedRelay(Protocol):
         ...
 
 
+class Tracer(Protocol):
+    """Takes ended requests where tracing is on. `stages` are (name, begin in Unix seconds, seconds), in order."""
+
+    def request(self, record: Mapping[str, object], begun_unix_s: float, stages: Sequence[tuple[str, float, float]]) -> None: ...
+
+
 class PrivateServer(Protocol):
     """A model server that draws tokens privately (`gateway.dp.vllm_plugin`)."""
 
@@ -156,5 +170,5 @@ class PrivateServer(Protocol):
         ...
 
     async def pooled(self, routed: Routed) -> Json:
-        """One choice drawn for a whole ensemble, as a chat completion. Raises UpstreamFailed where its rows fell out of step."""
+        """One choice drawn for a whole ensemble. Raises Unavailable where its rows could not be kept in step, UpstreamFailed."""
         ...

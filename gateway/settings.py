@@ -63,6 +63,10 @@ class Settings(BaseModel):
     )
     dev_key: SecretStr | None = Field(None, description="An API key for local use; refused in production.")
 
+    otlp_endpoint: str | None = Field(
+        None, description="Where OpenTelemetry traces go (OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces). Unset: nowhere."
+    )
+
     oidc_issuer: str | None = Field(None, description="The OIDC issuer whose tokens may administer (https://…). Unset: admin keys only.")
     oidc_audience: str = Field("llmos", description="The audience that an OIDC token must name.")
 
@@ -85,7 +89,7 @@ class Settings(BaseModel):
     def _split(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
-    @field_validator("upstream", "embeddings_upstream")
+    @field_validator("upstream", "embeddings_upstream", "otlp_endpoint")
     @classmethod
     def _is_http_base(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):

@@ -28,6 +28,7 @@ from gateway.stores.audit_files import HeadsFile
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import Check, ValkeyPolicies
+from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
@@ -70,8 +71,9 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
             audit_keys=audit_keys,
             ledger=RedisLedger(redis),
             aliases=ValkeyAliases(redis),
+            rounds=ValkeyRounds(redis),
             sessions=ValkeySessions(redis),
-            attempts=ValkeyAttempts(redis),
+            attempts=ValkeyAttempts(redis, ring.index_key("attempts")),
             vault=vault,
             vault_store=vault_store,
             dry_run=dry_run,

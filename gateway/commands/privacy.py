@@ -9,7 +9,7 @@ import typer
 
 from gateway.admin.parts import AdminParts
 from gateway.admin.privacy import erase_conversation, erase_tenant, record_of_processing
-from gateway.commands._administer import actor, administer
+from gateway.commands._administer import administer, operator
 from gateway.pii.keyring import KeyRing
 from gateway.settings import Settings
 
@@ -38,10 +38,10 @@ def erase(
         if conversation is not None and key is not None:
             ring = KeyRing.load(Settings.from_process().master_key_path)
             erased = await erase_conversation(
-                parts, actor(), tenant=tenant, key_id=key, header=conversation, conversation_key=ring.index_key("conversation")
+                parts, operator(), tenant=tenant, key_id=key, header=conversation, conversation_key=ring.index_key("conversation")
             )
         else:
-            erased = await erase_tenant(parts, actor(), tenant)
+            erased = await erase_tenant(parts, operator(), tenant)
         typer.echo(f"Erased {what} ({erased.conversations}).")
         if not erased.compacted:
             typer.echo("The store did not rewrite its append-only file; deleted bytes may still lie on its disk.", err=True)

@@ -45,6 +45,7 @@ def up(
     extra: Annotated[
         list[Extra] | None, typer.Option("--with", help="mpc: secret-shared inference too, all three processes on this machine.")
     ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also write what --demo shows to this file, as SVG.")] = None,
 ) -> None:
     """Start Valkey, vLLM on the CPU and the gateway, and keep them running until Ctrl-C.
 
@@ -52,6 +53,7 @@ def up(
     """
     console = Console()
     settings = Settings.from_process(upstream=upstream, port=port)
+    show = show or picture is not None
     if show and settings.env == "production":
         console.print("--demo shows plaintext on the terminal and is refused in production.", style="red")
         raise typer.Exit(EXIT_FAILED)
@@ -62,7 +64,7 @@ def up(
         if wrong:
             raise typer.Exit(EXIT_FAILED)
         mpc = _mpc(settings, show, console) if Extra.MPC in (extra or ()) else None
-        raise typer.Exit(asyncio.run(_run(settings, vllm_python, show, mpc, console)))
+        raise typer.Exit(asyncio.run(_run(settings, vllm_python, show, picture, mpc, console)))
 
 
 @contextlib.contextmanager
@@ -84,7 +86,7 @@ def _only_one(data_dir: Path, console: Console) -> Iterator[None]:
         yield
 
 
-async def _run(settings: Settings, vllm_python: Path, show: bool, mpc: LocalMpc | None, console: Console) -> int:
+async def _run(settings: Settings, vllm_python: Path, show: bool, picture: Path | None, mpc: LocalMpc | None, console: Console) -> int:
     vllm = None if settings.upstream else plan.local_vllm(settings, vllm_python)
     upstream_url = settings.upstream or (vllm.base_url if vllm else "")
     relay = Relay(upstream_url) if show else None
@@ -96,7 +98,7 @@ async def _run(settings: Settings, vllm_python: Path, show: bool, mpc: LocalMpc 
     async def ready() -> None:
         model = await demo.first_model(settings.base_url, key.value) if key.value else plan.MODEL_NAME
         if relay and key.value:
-            await _demonstrate(settings, key.value, model, relay, console)
+            await _demonstrate(settings, key.value, model, relay, picture, console)
             if mpc is not None:
                 await mpc.demonstrate(settings, key.value, console)
         key.remember(settings)
@@ -127,7 +129,7 @@ def _mpc(settings: Settings, demonstrates: bool, console: Console) -> LocalMpc:
         raise typer.Exit(EXIT_FAILED) from None
 
 
-async def _demonstrate(settings: Settings, key: str, model: str, relay: Relay, console: Console) -> None:
+async def _demonstrate(settings: Settings, key: str, model: str, relay: Relay, picture: Path | None, console: Console) -> None:
     console.print("\nOne request with personal data (all of it fictitious):")
     try:
         shown = await demo.run(settings.base_url, key, model, relay)
@@ -135,6 +137,9 @@ async def _demonstrate(settings: Settings, key: str, model: str, relay: Relay, c
         console.print(Text(f"The demonstration failed: {error}", "red"))
     else:
         console.print(demo.table(shown))
+        if picture is not None:
+            await asyncio.to_thread(picture.write_text, demo.picture(shown), "utf-8")
+            console.print(f"Drawn to {picture}.")
 
 
 def _explain(settings: Settings, key: LocalKey, model: str, console: Console) -> None:

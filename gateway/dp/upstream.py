@@ -135,10 +135,13 @@ def check_answer(vocabulary: int, answer: Mapping[str, Any]) -> None:
             raise UpstreamFailed("the model server sent logprobs on a DP route; nothing was released")
 
 
-def drawn_tokens(usage: Mapping[str, Any] | None, max_tokens: int) -> int:
-    """How many tokens were drawn, the end token included; `max_tokens` where the server did not say or the answer broke off."""
+def drawn_tokens(usage: Mapping[str, Any] | None, finish_reason: str | None, max_tokens: int) -> int:
+    """How many tokens were drawn, the end token included; `max_tokens` where the server did not say, or the answer did not end by itself.
+
+    The count is the server's word, as everything is that it draws.
+    """
     count = (usage or {}).get("completion_tokens")
-    if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= max_tokens:
+    if finish_reason != "stop" or not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= max_tokens:
         return max_tokens
     return count
 

@@ -60,6 +60,7 @@ class WireCall:
         self.api = api
         self.request_id: str = scope.get(REQUEST_ID, "")
         self.authorization: str | None = None
+        self.peer: str = (scope.get("client") or ("",))[0]
         self.conversation: str | None = None
         for name, value in scope["headers"]:
             if name == b"authorization":

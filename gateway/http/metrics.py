@@ -7,6 +7,7 @@ grow without bound. Entity types come from policies; past `MAX_ENTITIES` further
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.requests import Request
@@ -42,15 +43,19 @@ class PrometheusMeter:
         )
         self.in_progress = Gauge("llmos_requests_in_progress", "Requests now in progress.", registry=self.registry)
         self._entities: set[str] = set()
+        # `labels` looks its child up under a lock, several times a request: so each child is kept here
+        self._stage = cache(self._stages.labels)
+        self._request = cache(self._requests.labels)
+        self._outcome = cache(self._outcomes.labels)
 
     def stage(self, name: str, seconds: float) -> None:
         """One stage of one request took so long."""
-        self._stages.labels(name).observe(seconds)
+        self._stage(name).observe(seconds)
 
     def outcome(self, api: Api, outcome: str, seconds: float) -> None:
         """One request ended so."""
-        self._outcomes.labels(api, outcome).inc()
-        self._requests.labels(api).observe(seconds)
+        self._outcome(api, outcome).inc()
+        self._request(api).observe(seconds)
 
     def replaced(self, counts: Mapping[tuple[str, str], int]) -> None:
         """What was found in one request."""

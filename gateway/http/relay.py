@@ -60,6 +60,7 @@ class RelayCall:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.request_id: str = scope.get(REQUEST_ID, "")
         self.authorization: str | None = None
+        self.peer = (scope.get("client") or ("",))[0]
         for name, value in scope["headers"]:
             if name == b"authorization":
                 self.authorization = value.decode("latin-1")

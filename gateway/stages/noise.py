@@ -44,7 +44,7 @@ def noise(answered: Answered, tally: Tally) -> Answered:
     text, reason = text_of(body)
     if reason is None:
         raise UpstreamFailed("The model server did not finish its answer; nothing was released.")
-    tally.loss = drawn_loss(rule, drawn_tokens(body.get("usage"), private.max_tokens))
+    tally.loss = drawn_loss(rule, drawn_tokens(body.get("usage"), reason, private.max_tokens))
     return _at_once(answered, envelope, text, reason)
 
 
@@ -64,18 +64,18 @@ async def _checked(
     events: AsyncIterator[Json], rule: DpRule, vocabulary: int, max_tokens: int, tally: Tally, envelope: Envelope
 ) -> AsyncGenerator[Json, None]:
     """The stream rebuilt event by event; each is checked before it goes on. The tally is exact once the server has counted."""
-    first, finished = True, False
+    first, ended = True, None
     try:
         async for event in events:
             check_answer(vocabulary, event)
             if event.get("choices"):
                 text, reason = text_of(event)
-                finished = finished or reason is not None
+                ended = ended or reason
                 if first or text or reason:
                     yield envelope.chunk(text, reason, first=first)
                     first = False
-            if finished and event.get("usage"):
-                tally.loss = drawn_loss(rule, drawn_tokens(event["usage"], max_tokens))
+            if ended and event.get("usage"):
+                tally.loss = drawn_loss(rule, drawn_tokens(event["usage"], ended, max_tokens))
     finally:
         if hasattr(events, "aclose"):
             await events.aclose()

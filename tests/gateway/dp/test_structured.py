@@ -110,3 +110,9 @@ def test_the_model_is_asked_for_the_shape_alone() -> None:
 def test_bounds_that_no_mechanism_can_noise_are_found_at_load() -> None:
     with pytest.raises(ValueError, match="can't be noised"):
         check_release(rule(score=number(epsilon=1e-320)))
+
+
+def test_integers_go_beyond_32_bits() -> None:
+    wide = rule(n=number("integer", 1e6, minimum=-(2**40), maximum=2**40))
+    check_release(wide)
+    assert release(wide, '{"n": 123456789012}')["n"] == pytest.approx(123456789012, rel=1e-3)

@@ -37,6 +37,7 @@ from gateway.stores.ledger import RedisLedger
 from policies.schema import Policy
 
 KEY = "sk-llmos-test-0000"
+KEY_OF_A_BANK = "sk-llmos-test-1111"  # another tenant
 PLANTED = {
     "Sarah Connor": "Maria Jensen",
     "sarah.connor@cyberdyne.com": "maria.jensen@example.org",
@@ -331,7 +332,12 @@ def _spans(text: str) -> Iterator[Span]:
 
 class Keys:
     async def find(self, presented_key: str) -> Principal | None:
-        return Principal("clinic", "k1") if presented_key == KEY else None
+        return {KEY: Principal("clinic", "k1"), KEY_OF_A_BANK: Principal("bank", "k2")}.get(presented_key)
+
+
+class Attempts:
+    async def failed(self, source: str) -> None:
+        return None
 
 
 class OnePolicy:
@@ -419,7 +425,7 @@ class Running:
     meddler: "Meddler"
 
     def client(self, **more: Any) -> openai.OpenAI:
-        return openai.OpenAI(base_url=self.url + "/v1", api_key=KEY, max_retries=0, timeout=20, **more)
+        return openai.OpenAI(**{"base_url": self.url + "/v1", "api_key": KEY, "max_retries": 0, "timeout": 20, **more})
 
     def async_client(self, **more: Any) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(base_url=self.url + "/v1", api_key=KEY, max_retries=0, timeout=20, **more)
@@ -452,7 +458,7 @@ def gateway(
             catalogue, backends["mpc"] = WithMpc(catalogue, "smollm2-mpc"), MpcBackend(secret_shared, meter.mpc_token)
             meddler.relay = MpcRelay(secret_shared)
         parts = Parts(
-            keys=Keys(), policies=policies, catalogue=catalogue, detector=planted, pseudonyms=planted,
+            keys=Keys(), attempts=Attempts(), policies=policies, catalogue=catalogue, detector=planted, pseudonyms=planted,
             private_server=PrivateVllm(server), ledger=RedisLedger(Redis(unix_socket_path="/nowhere")),  # no policy here asks for noise
             backends=backends, limits=limited, audit=audit, meter=meter,
             bounds=Bounds(max_depth=32, max_items=1000), conversation_key=bytes(32), salt_key=bytes(range(32)),
