@@ -162,6 +162,7 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         attempts=attempts,
         vault=vault,
         vault_store=vault_store,
+        conversation_key=ring.index_key("conversation"),
         dry_run=DryRun(detector, pseudonyms),
         oidc=await _oidc(settings, stack),
         statistics=Statistics(AuditedOutcomes(audit), ledger, ValkeyReleases(redis), AnalyticsRule(), time.time),

@@ -49,6 +49,7 @@ class AdminParts:
     attempts: ValkeyAttempts
     vault: Vault
     vault_store: RedisVaultStore
+    conversation_key: bytes | None = field(default=None, repr=False)
     dry_run: DryRun | None = None
     oidc: OidcVerifier | None = None
     statistics: Statistics | None = None
