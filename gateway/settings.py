@@ -69,6 +69,11 @@ class Settings(BaseModel):
 
     oidc_issuer: str | None = Field(None, description="The OIDC issuer whose tokens may administer (https://…). Unset: admin keys only.")
     oidc_audience: str = Field("llmos", description="The audience that an OIDC token must name.")
+    oidc_client_id: str | None = Field(None, description="The console's client at the OIDC provider. Unset: a token is pasted.")
+    oidc_client_secret: SecretStr | None = Field(None, description="The secret of LLMOS_OIDC_CLIENT_ID, unless it is a public client.")
+    oidc_redirect_url: str | None = Field(
+        None, description="Where the provider sends browsers back: this gateway's address with /console/oidc/callback."
+    )
 
     max_body_bytes: PositiveInt = Field(4 * 2**20, description="The largest request body.")
     max_messages: PositiveInt = Field(2000, description="The most messages (or inputs) in one request.")
@@ -110,6 +115,13 @@ class Settings(BaseModel):
                 raise ValueError("dev_key is for one's own machine; unset LLMOS_DEV_KEY and issue keys with `llmos keys`")
             if self.master_key_file is None:
                 raise ValueError("production needs LLMOS_MASTER_KEY_FILE, a file kept apart from the data directory")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_whole_oidc_client(self) -> Self:
+        client = (self.oidc_issuer, self.oidc_client_id, self.oidc_redirect_url)
+        if self.oidc_client_id is not None and None in client:
+            raise ValueError("LLMOS_OIDC_CLIENT_ID needs LLMOS_OIDC_ISSUER and LLMOS_OIDC_REDIRECT_URL")
         return self
 
     @property

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from gateway.access.oidc import OidcVerifier
 from gateway.audit.chain import AuditKeys
+from gateway.backends.oidc_login import OidcLogin
 from gateway.dp.analytics import Statistics
 from gateway.pii.vault import Vault
 from gateway.ports import Detector, Pseudonyms
@@ -52,5 +53,6 @@ class AdminParts:
     conversation_key: bytes | None = field(default=None, repr=False)
     dry_run: DryRun | None = None
     oidc: OidcVerifier | None = None
+    oidc_login: OidcLogin | None = None
     statistics: Statistics | None = None
     checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)

@@ -57,7 +57,8 @@ def _endpoint(handler: Handler, parts_of: Callable[[], AdminParts], templates: E
             response = await handler(visit)
         except Unauthenticated as refused:
             visit.session = None
-            response = visit.page("sign_in", refused.status, error=refused.message if request.method == "POST" else None)
+            tried = request.method == "POST" or request.url.path.endswith("/oidc/callback")
+            response = visit.page("sign_in", refused.status, error=refused.message if tried else None)
         except LlmosError as failed:
             response = visit.page("error", failed.status, message=failed.message, code=failed.code)
         response.headers.update(HEADERS)
