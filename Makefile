@@ -54,8 +54,9 @@ bench-load: ## many callers at once
 bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
 	@$(PY) -m bench.$(patsubst bench-%,%,$@)
 
-docs: test-env ## write the reference pages from the source
+docs: test-env ## write the reference pages from the source, the figures of the READMEs from the reports
 	@PYTHONPATH=. $(PY) docs/reference.py
+	@$(PY) docs/readme_figures.py
 
 clean: ## remove the environments and caches; the data directory .llmos stays
 	rm -rf .venv .venv-vllm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -7,6 +7,7 @@ Here, and nowhere else, the adapters (stores, backends, the detector's processes
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,8 +16,6 @@ from typing import TYPE_CHECKING
 import httpx
 from fastapi import FastAPI
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from gateway.access.oidc import OidcSettings, OidcVerifier
 from gateway.admin.api import admin_app
@@ -45,15 +44,15 @@ from gateway.pii.pseudonyms import ConversationPseudonyms
 from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.pipeline import Parts
-from gateway.ports import Backend, ModelCatalogue, Tracer
-from gateway.serving import valkey
+from gateway.ports import Backend, ModelCatalogue, SealedRelay, Tracer
+from gateway.serving.store import store_address
 from gateway.settings import Settings, SettingsError
 from gateway.stages.scrub import Bounds
 from gateway.stores.aliases import ValkeyAliases
 from gateway.stores.attempts import ValkeyAttempts
 from gateway.stores.audit import ValkeyAudit
 from gateway.stores.audit_files import HeadsFile, Spool
-from gateway.stores.failures import reaching
+from gateway.stores.connection import check_fitness, connect
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
@@ -75,8 +74,11 @@ _STORE_TIMEOUT_S = 2.0
 _STORE_CONNECTIONS = 64
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The gateway as an ASGI application. Raises SettingsError where no upstream is named."""
+def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
+    """The gateway as an ASGI application. Raises SettingsError where no upstream is named.
+
+    Detectors load in the background, and requests wait for them; with `warm` the start waits instead.
+    """
     if settings.upstream is None:
         raise SettingsError("LLMOS_UPSTREAM is not set; name an OpenAI-compatible server, such as http://127.0.0.1:8001/v1")
     limits = WireLimits(
@@ -91,7 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def opener(meter: PrometheusMeter) -> AsyncIterator[Opened]:
         async with AsyncExitStack() as stack:
-            opened, app.state.administration = await _open(settings, mpc, meter, stack)
+            opened, app.state.administration = await _open(settings, mpc, meter, stack, warm)
             yield opened
 
     def administration() -> AdminParts:
@@ -104,14 +106,19 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMeter, stack: AsyncExitStack) -> tuple[Opened, AdminParts]:
+async def _open(
+    settings: Settings, mpc: MpcServer | None, meter: PrometheusMeter, stack: AsyncExitStack, warm: bool
+) -> tuple[Opened, AdminParts]:
     ring = KeyRing.load_or_create(settings.master_key_path)
-    redis = _redis(settings)
+    redis = connect(store_address(settings), timeout_s=_STORE_TIMEOUT_S, max_connections=_STORE_CONNECTIONS)
     stack.push_async_callback(redis.aclose)
     generating, embedding = _servers(settings, stack)
     pool = DetectorPool(settings.detector_workers, timeout_s=settings.detect_timeout_s)
-    await pool.start()
     stack.push_async_callback(pool.stop)
+    if warm:
+        await pool.start()
+    else:
+        pool.begin()
     keys = await stack.enter_async_context(ValkeyKeys(redis, ring.index_key("api-keys")))
     rosters = Rosters(RedisRosterStore(redis), ring, settings.data_dir / "rosters")
     detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"), rosters=rosters)
@@ -131,8 +138,9 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
     pseudonyms = ConversationPseudonyms(vault, ring)
     catalogue: ModelCatalogue = Catalogue(generating, embedding, settings.models)
     backends: dict[Target, Backend] = {"vllm": OpenAIBackend(generating, embedding)}
+    relay: SealedRelay | None = None
     if mpc is not None:
-        catalogue, backends["mpc"] = _with_mpc(mpc, settings, catalogue, meter, stack)
+        catalogue, backends["mpc"], relay = _with_mpc(mpc, settings, catalogue, meter, stack)
     parts = Parts(
         keys=keys,
         attempts=attempts,
@@ -149,6 +157,7 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         bounds=Bounds(max_depth=settings.max_depth, max_items=settings.max_messages),
         conversation_key=ring.index_key("conversation"),
         salt_key=ring.index_key("cache-salt"),
+        relay=relay,
         tracer=_tracer(settings, stack),
     )
     checks = {**_checks(redis, pool, generating, policies), **({} if mpc is None else {"mpc": mpc.ready})}
@@ -191,11 +200,12 @@ def _mpc_server(settings: Settings) -> MpcServer | None:
 
 def _with_mpc(
     mpc: MpcServer, settings: Settings, models: ModelCatalogue, meter: PrometheusMeter, stack: AsyncExitStack
-) -> tuple[ModelCatalogue, Backend]:
+) -> tuple[ModelCatalogue, Backend, SealedRelay]:
     from gateway.backends.mpc import MpcBackend
+    from gateway.backends.mpc_relay import MpcRelay
 
     stack.callback(mpc.close)
-    return WithMpc(models, settings.mpc_model), MpcBackend(mpc, meter.mpc_token)
+    return WithMpc(models, settings.mpc_model), MpcBackend(mpc, meter.mpc_token), MpcRelay(mpc)
 
 
 def _tracer(settings: Settings, stack: AsyncExitStack) -> Tracer | None:
@@ -219,19 +229,9 @@ async def _oidc(settings: Settings, stack: AsyncExitStack) -> OidcVerifier | Non
     return OidcVerifier(OidcSettings(settings.oidc_issuer, settings.oidc_audience), HttpJwks(client, settings.oidc_issuer))
 
 
-def _redis(settings: Settings) -> Redis:
-    url = settings.redis_url.get_secret_value() if settings.redis_url else valkey.url(settings.data_dir)
-    return Redis.from_url(
-        url,
-        socket_timeout=_STORE_TIMEOUT_S,
-        socket_connect_timeout=_STORE_TIMEOUT_S,
-        max_connections=_STORE_CONNECTIONS,
-        retry=Retry(NoBackoff(), 1),
-    )
-
-
 def _servers(settings: Settings, stack: AsyncExitStack) -> tuple[OpenAIServer, OpenAIServer | None]:
     key = settings.upstream_api_key.get_secret_value() if settings.upstream_api_key else None
+    tls = _upstream_tls(settings)
 
     def server(url: str) -> OpenAIServer:
         opened = OpenAIServer(
@@ -240,12 +240,24 @@ def _servers(settings: Settings, stack: AsyncExitStack) -> tuple[OpenAIServer, O
             connect_timeout_s=settings.upstream_connect_timeout_s,
             idle_timeout_s=settings.upstream_idle_timeout_s,
             max_connections=settings.max_concurrent_requests,
+            tls=tls,
         )
         stack.push_async_callback(opened.aclose)
         return opened
 
     assert settings.upstream is not None
     return server(settings.upstream), server(settings.embeddings_upstream) if settings.embeddings_upstream else None
+
+
+def _upstream_tls(settings: Settings) -> ssl.SSLContext:
+    """Raises SettingsError where a certificate can't be read."""
+    try:
+        context = ssl.create_default_context(cafile=settings.upstream_ca_file)
+        if settings.upstream_cert_file is not None:
+            context.load_cert_chain(settings.upstream_cert_file, settings.upstream_key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"the certificates for the upstream can't be used ({error.__class__.__name__}); see LLMOS_UPSTREAM_*") from None
+    return context
 
 
 async def _accept_dev_key(settings: Settings, keys: ValkeyKeys) -> None:
@@ -259,12 +271,11 @@ async def _accept_dev_key(settings: Settings, keys: ValkeyKeys) -> None:
 
 def _checks(redis: Redis, pool: DetectorPool, generating: OpenAIServer, policies: ValkeyPolicies) -> Mapping[str, Check]:
     async def store() -> None:
-        with reaching("answer a ping"):
-            await redis.ping()
+        await check_fitness(redis)
 
     async def detector() -> None:
         if not pool.worker_pids:
-            raise DetectorFailed("No detector process runs.")
+            raise pool.fault or DetectorFailed("No detector process runs yet.")
 
     async def upstream() -> None:
         if not await generating.models():

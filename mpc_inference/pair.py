@@ -46,6 +46,10 @@ class Lanes(Protocol):
 
     def set_deadline(self, timeout_s: float) -> None: ...
 
+    def finish(self) -> None:
+        """The request is complete; blocking."""
+        ...
+
     def close(self) -> None:
         """End the request at both parties; a thread that waits on a lane wakes up."""
         ...
@@ -86,6 +90,9 @@ class Direct:
         for link in self.links:
             link.set_deadline(timeout_s)
 
+    def finish(self) -> None:
+        """Closing says it all."""
+
     def close(self) -> None:
         for link in self.links:
             link.abort()
@@ -121,6 +128,10 @@ class Pair:
                 raise errors.FrameInvalid("a party answered with words of another size")
             total += words
         return np.asarray(total.view(np.int64) / 2**scales.RESIDUAL)
+
+    def finish(self) -> None:
+        """Say that the request is complete."""
+        self._lanes.finish()
 
     def close(self) -> None:
         """End the request; safe from another thread."""

@@ -167,6 +167,11 @@ def test_up_runs_all_three_says_that_it_gives_no_privacy_and_ends_with_ctrl_c(tm
     assert llmos(tmp_path, "status", "--config", str(config)).returncode == 1
 
 
+def test_up_names_a_port_that_is_taken(three: Path, data_dir: Path) -> None:
+    done = llmos(data_dir, "up")
+    assert (done.returncode, "is taken" in done.stdout) == (1, True)
+
+
 def test_up_refuses_in_production(data_dir: Path, tmp_path: Path) -> None:
     done = llmos(data_dir, "up", LLMOS_ENV="production", LLMOS_MASTER_KEY_FILE=str(tmp_path / "key"))
     assert (done.returncode, "refuses in production" in done.stdout) == (1, True)
