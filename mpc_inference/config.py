@@ -6,7 +6,7 @@ One YAML file serves all roles; a role reads what it needs. It holds paths, neve
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,8 +22,18 @@ class Endpoint(BaseModel):
     port: int = Field(ge=1, le=65535)
 
 
+Mode = Literal["public", "owner", "shared"]
+Reveal = Literal["token", "logits"]
+
+
 class Terms(Protocol):
     """What any client must know of a deployment."""
+
+    @property
+    def mode(self) -> Mode: ...
+
+    @property
+    def reveal(self) -> Reveal: ...
 
     @property
     def model(self) -> Path: ...
@@ -45,8 +55,15 @@ class Deployment(BaseModel):
     """Everything that a dealer, a party or a client must know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    model: Path = Field(description="Hugging Face directory: the client's tokenizer, embedding and head")
-    prepared: Path = Field(description="the prepared model file; the same bytes on both parties (the dealer reads only its scales)")
+    mode: Mode = Field(
+        default="public", description="public: open weights; owner: weights that party 1 owns; shared: weights shared between the parties"
+    )
+    reveal: Reveal = Field(
+        default="token",
+        description="owner and shared: what callers get; `logits` lets them extract the head, and with it much of the model",
+    )
+    model: Path = Field(description="Hugging Face directory: the client's tokenizer and config.json; public: embedding and head too")
+    prepared: Path = Field(description="public: the prepared model file; owner, shared: the manifest beside a role's files")
     digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the prepared file; every role compares it")
     certificates: Path
     dealer: Endpoint = Endpoint(port=9500)
@@ -54,6 +71,7 @@ class Deployment(BaseModel):
     context_tokens: int = Field(default=1024, ge=16, le=2048)
     stock_tokens: int = Field(default=40, ge=1, le=256, description="tokens of correlated randomness kept ready for the next request")
     ahead_tokens: int = Field(default=8, ge=1, le=64, description="tokens kept ready for a running request")
+    stock_answers: int = Field(default=4, ge=1, le=64, description="owner, shared: drawn tokens whose randomness lies ready (21 MB each)")
     queue_requests: int = Field(default=20, ge=1, le=1000)
     batch_rows: int = Field(default=32, ge=1, le=128)
     deadline_s: float = Field(default=20.0, gt=0, description="how long one round or one piece of randomness may take")

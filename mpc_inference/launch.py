@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mpc_inference import certificates
+from mpc_inference import certificates, roles
 from mpc_inference.client import Client, statuses
-from mpc_inference.config import Deployment, Endpoint, read_config, write_config
+from mpc_inference.config import Deployment, Endpoint, Mode, read_config, write_config
 from mpc_inference.dealer import Dealer
-from mpc_inference.errors import ConfigInvalid, HandshakeRefused, PeerUnavailable, ProtocolError
-from mpc_inference.llama import artifact
+from mpc_inference.errors import ConfigInvalid, PeerUnavailable, ProtocolError
+from mpc_inference.llama import artifact, masked
 from mpc_inference.native.core import core
 from mpc_inference.party import Party
 
@@ -38,18 +38,23 @@ def _silent(done: int, total: int) -> None:
     """No progress display."""
 
 
-def init(directory: Path, model: Path, first_port: int = 9500, progress: Progress = _silent) -> Path:
+def init(directory: Path, model: Path, first_port: int = 9500, progress: Progress = _silent, mode: Mode = "public") -> Path:
     """Write certificates, the prepared model and mpc.yaml under `directory`; answers the configuration's path.
 
-    An existing authority or prepared file is kept. progress counts layers. Raises ModelUnsupported, ConfigInvalid.
+    An existing authority or prepared file of this mode is kept. progress counts layers. Raises ModelUnsupported, ConfigInvalid.
     """
     directory = directory.resolve()
-    certs, prepared, config = directory / "certificates", directory / "public.safetensors", directory / "mpc.yaml"
+    certs, config = directory / "certificates", directory / "mpc.yaml"
     if not (certs / "ca.crt").exists():
         certificates.create(certs)
+    prepared = directory / ("public.safetensors" if mode == "public" else f"{mode}/{mode}.json")
     if not prepared.exists():
-        artifact.prepare(model, prepared, progress)
+        if mode == "public":
+            artifact.prepare(model, prepared, progress)
+        else:
+            masked.prepare(model, prepared.parent, mode, progress)
     deployment = Deployment(
+        mode=mode,
         model=model.resolve(),
         prepared=prepared,
         digest=hashlib.sha256(prepared.read_bytes()).hexdigest(),
@@ -61,15 +66,6 @@ def init(directory: Path, model: Path, first_port: int = 9500, progress: Progres
     return config
 
 
-def _load(deployment: Deployment, progress: Progress) -> artifact.Artifact:
-    model = artifact.load(deployment.prepared, progress)
-    if model.digest != deployment.digest:
-        raise HandshakeRefused(
-            f"{deployment.prepared} is not the file that the configuration names (digest): copy it again from where `init` ran"
-        )
-    return model
-
-
 def _until_signalled(stop: Callable[[], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop())
@@ -78,7 +74,7 @@ def _until_signalled(stop: Callable[[], None]) -> None:
 def run_dealer(config: Path, progress: Progress = _silent) -> None:
     """The dealer's process: returns after SIGINT or SIGTERM."""
     deployment = read_config(config)
-    dealer = Dealer(deployment, _load(deployment, progress), core())
+    dealer = Dealer(deployment, roles.load_dealer(deployment, core(), progress))
     _until_signalled(dealer.stop)
     dealer.serve()
 
@@ -88,7 +84,7 @@ def run_party(config: Path, index: int, progress: Progress = _silent) -> None:
     if index not in (0, 1):
         raise ConfigInvalid("a party's index is 0 or 1")
     deployment = read_config(config)
-    party = Party(deployment, index, _load(deployment, progress), core())
+    party = Party(deployment, index, roles.load_party(deployment, index, core(), progress))
     _until_signalled(party.stop)
     party.serve()
 
@@ -115,13 +111,13 @@ def start(role: str, config: Path, log: Path | None = None) -> subprocess.Popen[
             out.close()  # type: ignore[union-attr]
 
 
-def wait_ready(config: Path, timeout_s: float, alive: Callable[[], bool] = lambda: True, tokens: int = 0) -> None:
-    """Wait until both parties are paired with the dealer, and hold `tokens` rows ready. Raises PeerUnavailable."""
+def wait_ready(config: Path, timeout_s: float, alive: Callable[[], bool] = lambda: True, tokens: int = 0, answers: int = 0) -> None:
+    """Wait until both parties are paired with the dealer, and hold `tokens` rows and `answers` answers ready. Raises PeerUnavailable."""
     until, last = time.monotonic() + timeout_s, "they did not answer"
     while time.monotonic() < until and alive():
         try:
             both = status(config)
-            if all(one["ready"] and int(one["ready_tokens"]) >= tokens for one in both):
+            if all(one["ready"] and int(one["ready_tokens"]) >= tokens and int(one["ready_answers"]) >= answers for one in both):
                 return
             last = "they wait for each other or for the dealer"
         except ProtocolError as error:

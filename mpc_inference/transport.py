@@ -20,7 +20,7 @@ from typing import Any
 from mpc_inference import certificates
 from mpc_inference.errors import DeadlineExceeded, FrameInvalid, HandshakeRefused, PeerUnavailable
 
-VERSION = 1
+VERSION = 2
 HEADER = struct.Struct("!IQB")
 MAX_FRAME = 1 << 28
 CHUNK = 1 << 15

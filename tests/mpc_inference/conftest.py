@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mpc_inference import certificates, launch
-from mpc_inference.config import Deployment, Endpoint, read_config, write_config
+from mpc_inference.config import Deployment, Endpoint, Mode, read_config, write_config
 
 TEMPLATE = (
     "{% if messages[0].role != 'system' %}<start>system helpful<end>{% endif %}"
@@ -66,23 +66,50 @@ def write_model(directory: Path, **changes: object) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 9560..9599 that nobody listens on."""
-    found = []
-    for port in range(9560, 9600):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError("no free ports")
+    """Ports that the operating system says are free."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    found = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return found
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A deployment directory of the tiny model: its configuration file."""
-    root = tmp_path_factory.mktemp("mpc")
-    model = write_model(root / "model")
-    config = launch.init(root / "deployment", model)
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model's directory."""
+    return write_model(tmp_path_factory.mktemp("mpc") / "model")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_model: Path) -> Path:
+    """A `public` deployment of the tiny model: its configuration file."""
+    return deploy(tiny_model, "public")
+
+
+@pytest.fixture(scope="session")
+def tiny_owner(tiny_model: Path) -> Path:
+    """An `owner` deployment."""
+    return deploy(tiny_model, "owner")
+
+
+@pytest.fixture(scope="session")
+def tiny_shared(tiny_model: Path) -> Path:
+    """A `shared` deployment."""
+    return deploy(tiny_model, "shared")
+
+
+@pytest.fixture(params=["public", "owner", "shared"])
+def tiny_each(request: pytest.FixtureRequest) -> Path:
+    """Each mode's deployment in turn."""
+    name = {"public": "tiny"}.get(request.param, f"tiny_{request.param}")
+    return Path(request.getfixturevalue(name))
+
+
+def deploy(model: Path, mode: Mode) -> Path:
+    """A deployment of one mode on free ports."""
+    config = launch.init(model.parent / mode, model, mode=mode)
     given = read_config(config)
     ports = free_ports(3)
     write_config(
