@@ -157,15 +157,8 @@ class Party:
         """The link to the other party of the same epoch."""
         d = self._deployment
         if self._party == 1:
-            until = time.monotonic() + d.deadline_s
-            while True:
-                try:
-                    link = transport.connect(d.parties[0].host, d.parties[0].port, d.certificates, "party1", "party0", d.deadline_s)
-                    break
-                except PeerUnavailable:
-                    if time.monotonic() > until:
-                        raise
-                    self._stop.wait(0.1)
+            place = d.parties[0]
+            link = transport.connect_patiently(place.host, place.port, d.certificates, "party1", "party0", d.deadline_s)
             self._same_tables(transport.greet(link, self._role.digest, epoch=epoch, tables=self._role.tables))
             if link.receive_control() != {"epoch": epoch}:
                 raise HandshakeRefused("the parties stand in different epochs; trying again")

@@ -189,6 +189,18 @@ def connect(host: str, port: int, certs: Path, own_role: str, role: str, timeout
         raise PeerUnavailable(f"{role} at {host}:{port} does not answer: start it, or check the address") from error
 
 
+def connect_patiently(host: str, port: int, certs: Path, own_role: str, role: str, timeout_s: float) -> Link:
+    """Like `connect`, trying again until somebody answers or timeout_s has passed. Raises PeerUnavailable, HandshakeRefused."""
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            return connect(host, port, certs, own_role, role, timeout_s)
+        except PeerUnavailable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises PeerUnavailable when the port is taken."""
     server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
