@@ -9,15 +9,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, ServedModel, Span
+from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, ServedModel, Span, Target
 from policies.schema import Policy
 
 
 class Detector(Protocol):
     """Finds personal data. Raises DetectorFailed on a fault or a timeout: never an empty answer instead."""
 
-    async def detect(self, texts: Sequence[str], policy: Policy) -> list[tuple[Span, ...]]:
-        """The spans of each text, sorted, non-overlapping, thresholds of the policy applied."""
+    async def detect(self, texts: Sequence[str], policy: Policy, *, tenant: str | None = None) -> list[tuple[Span, ...]]:
+        """The spans of each text, sorted, non-overlapping, thresholds of the policy applied.
+
+        `tenant` says whose roster counts besides; None counts none.
+        """
         ...
 
 
@@ -75,6 +78,14 @@ class KeyStore(Protocol):
     async def find(self, presented_key: str) -> Principal | None: ...
 
 
+class Attempts(Protocol):
+    """Failed sign-ins, counted by where they come from."""
+
+    async def failed(self, source: str) -> None:
+        """Count one. Raises TooManyAttempts past the limit."""
+        ...
+
+
 class PolicyStore(Protocol):
     """Policies with versions. `resolve` gives the one that serves this principal, model and path, or PolicyRefusal."""
 
@@ -120,6 +131,14 @@ class Meter(Protocol):
 
     def replaced(self, counts: Mapping[tuple[str, str], int]) -> None: ...
 
+    def routed(self, target: Target) -> None: ...
+
+
+class Tracer(Protocol):
+    """Takes ended requests where tracing is on. `stages` are (name, begin in Unix seconds, seconds), in order."""
+
+    def request(self, record: Mapping[str, object], begun_unix_s: float, stages: Sequence[tuple[str, float, float]]) -> None: ...
+
 
 class PrivateServer(Protocol):
     """A model server that draws tokens privately (`gateway.dp.vllm_plugin`)."""
@@ -129,5 +148,5 @@ class PrivateServer(Protocol):
         ...
 
     async def pooled(self, routed: Routed) -> Json:
-        """One choice drawn for a whole ensemble, as a chat completion. Raises UpstreamFailed where its rows fell out of step."""
+        """One choice drawn for a whole ensemble. Raises Unavailable where its rows could not be kept in step, UpstreamFailed."""
         ...

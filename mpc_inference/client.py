@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from mpc_inference import errors
 from mpc_inference.caller import caller
 from mpc_inference.config import Deployment, Terms
-from mpc_inference.pair import Direct, Lanes, Pair
+from mpc_inference.pair import Direct, Lanes, Pair, party_link
 from mpc_inference.sampling import Sampling
 from mpc_inference.tokens import ChatTokens
 
@@ -61,6 +61,11 @@ class Client:
     def context_tokens(self) -> int:
         """Most tokens of prompt and answer together."""
         return self._terms.context_tokens
+
+    @property
+    def first_token(self) -> int:
+        """The token that every prompt begins with; its position runs in the clear."""
+        return self._prefix[0]
 
     def public_tokens(self, prompt: Sequence[int]) -> int:
         """How many leading tokens are sent as public: the whole template prefix, or its first token only.
@@ -150,13 +155,15 @@ class Client:
 
 
 def statuses(deployment: Deployment) -> list[dict[str, Any]]:
-    """Both parties' counters (see `Party.status`). Blocking. Raises PeerUnavailable, HandshakeRefused."""
-    lanes = Direct(deployment)
+    """Both parties' counters. Blocking. Raises PeerUnavailable, HandshakeRefused, DeadlineExceeded."""
+    return [party_status(deployment, party) for party in (0, 1)]
+
+
+def party_status(deployment: Deployment, party: int) -> dict[str, Any]:
+    """One party's counters (see `Party.status`). Blocking. Raises the same."""
+    link = party_link(deployment, party)
     try:
-        out = []
-        for link in lanes.both:
-            link.send_control({"status": True})
-            out.append(link.receive_control())
-        return out
+        link.send_control({"status": True})
+        return link.receive_control()
     finally:
-        lanes.close()
+        link.close()

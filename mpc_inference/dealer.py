@@ -43,7 +43,7 @@ class Dealer:
 
     def serve(self) -> None:
         """Accept parties and deal until stopped. Raises PeerUnavailable when the port is taken."""
-        self._server = transport.listen(self._deployment.dealer.host, self._deployment.dealer.port)
+        self._server = transport.listen(self._deployment.bind or self._deployment.dealer.host, self._deployment.dealer.port)
         threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
         links: dict[str, transport.Link] = {}
         while not self._stop.is_set():

@@ -47,18 +47,26 @@ class Lanes(Protocol):
         ...
 
 
+def party_link(deployment: Deployment, party: int) -> transport.Link:
+    """A greeted link to one party, as the client. Raises PeerUnavailable, HandshakeRefused, DeadlineExceeded."""
+    place = deployment.parties[party]
+    link = transport.connect(place.host, place.port, deployment.certificates, "client", f"party{party}", deployment.deadline_s)
+    try:
+        transport.greet(link, deployment.digest)
+    except errors.MpcError:
+        link.close()
+        raise
+    return link
+
+
 class Direct:
     """Mutual TLS from this process to both parties. Raises PeerUnavailable, HandshakeRefused."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.links: list[transport.Link] = []
         try:
-            for party, endpoint in enumerate(deployment.parties):
-                link = transport.connect(
-                    endpoint.host, endpoint.port, deployment.certificates, "client", f"party{party}", deployment.deadline_s
-                )
-                self.links.append(link)
-                transport.greet(link, deployment.digest)
+            for party in (0, 1):
+                self.links.append(party_link(deployment, party))
         except errors.MpcError:
             self.close()
             raise

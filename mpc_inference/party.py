@@ -86,6 +86,7 @@ class Party:
         self._epoch: _Epoch | None = None
         self._epochs = self._passes = self._rows = 0
         self._online_s = 0.0
+        self._trouble = "it has just started"
         self._requests = Requests(deployment, party, role.digest, role.tables, role.prefix_tokens, role.row_bytes, self.status)
 
     def status(self) -> dict[str, object]:
@@ -106,6 +107,8 @@ class Party:
             "ready_answers": epoch.store.spare_answers() if epoch else 0,
             "opened": dict(self.ledger.opened),
             "opened_bits": dict(self.ledger.bits),
+            "trouble": "" if epoch else self._trouble,
+            "shown": self._requests.shown,
         }
 
     def stop(self) -> None:
@@ -121,7 +124,9 @@ class Party:
             try:
                 self._run(links)
             except ProtocolError as error:
-                log.warning("epoch ended: %s", error)
+                if str(error) != self._trouble:
+                    log.warning("epoch ended: %s", error)
+                self._trouble = str(error)
                 kind = type(error).__name__
                 self._requests.fail_all(kind, f"the MPC parties lost each other ({error}); send the request again")
             finally:

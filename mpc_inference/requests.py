@@ -11,10 +11,11 @@ import queue
 import socket
 import threading
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
-from mpc_inference import certificates, transport
+from mpc_inference import certificates, sealing, transport
 from mpc_inference.config import Deployment
 from mpc_inference.errors import FrameInvalid, HandshakeRefused, MpcError, ProtocolError
 from mpc_inference.llama.answer import TEMPERATURE_FRACTION
@@ -25,6 +26,18 @@ log = logging.getLogger("mpc_inference.party")
 MAX_TEMPERATURE = 2 << TEMPERATURE_FRACTION
 
 
+class ClientLane(Protocol):
+    """A client's link, or its sealed lane through a gateway."""
+
+    def send(self, kind: int, payload: bytes) -> None: ...
+
+    def receive(self, kind: int) -> bytearray: ...
+
+    def send_control(self, message: dict[str, Any]) -> None: ...
+
+    def receive_control(self) -> dict[str, Any]: ...
+
+
 @dataclass
 class Request:
     """One client's request at one party."""
@@ -32,7 +45,7 @@ class Request:
     name: str
     prefix: int
     tokens: int
-    link: transport.Link = field(repr=False)
+    link: ClientLane = field(repr=False)
     temperature: int = 0
     pending: U8 | None = field(default=None, repr=False)
     position: int = 0
@@ -61,7 +74,9 @@ class Requests:
         self.changed = threading.Condition()
         self.by_name: dict[str, Request] = {}
         self.peers: queue.SimpleQueue[tuple[transport.Link, dict[str, object]]] = queue.SimpleQueue()
-        self._server = transport.listen(deployment.parties[party].host, deployment.parties[party].port)
+        self._server = transport.listen(deployment.bind or deployment.parties[party].host, deployment.parties[party].port)
+        self._secret = None if deployment.seal_keys is None else sealing.read_key(deployment.certificates, f"party{party}")
+        self.shown: list[str] = []
         self._stopped = False
 
     def start(self) -> None:
@@ -118,8 +133,14 @@ class Requests:
         link.set_deadline(None)
         request: Request | None = None
         try:
+            first = link.receive_control()
+            lane: ClientLane = link
+            if first == {"sealed": True}:
+                lane = self._unsealed(link)
+            else:
+                request = self._frame(lane, first, request)
             while True:
-                request = self._frame(link, link.receive_control(), request)
+                request = self._frame(lane, lane.receive_control(), request)
         finally:
             link.close()
             with self.changed:
@@ -127,9 +148,17 @@ class Requests:
                     request.closed = True
                 self.changed.notify_all()
 
-    def _frame(self, link: transport.Link, message: dict[str, object], request: Request | None) -> Request | None:
+    def _unsealed(self, link: transport.Link) -> ClientLane:
+        """The lane of a blind caller, whose boxes a gateway carries to us."""
+        if self._secret is None:
+            raise HandshakeRefused("a blind caller came, but this deployment has no `seal_keys`: run `llmos mpc init` again")
+        lane = sealing.answer(link, self._party, self._secret, self._digest)
+        transport.greet(lane, self._digest)
+        return lane
+
+    def _frame(self, link: ClientLane, message: dict[str, object], request: Request | None) -> Request | None:
         match message:
-            case {"status": True}:
+            case {"status": True} if not isinstance(link, sealing.SealedLane):
                 assert callable(self._status)
                 link.send_control(self._status())
             case {"open": str(name), "prefix": int(prefix), "tokens": int(tokens)} if request is None and len(name) == 32:
@@ -155,6 +184,8 @@ class Requests:
                 words = np.frombuffer(link.receive(transport.WORDS), np.uint8)
                 if words.size != rows * self._row_bytes or request.pending is not None:
                     raise FrameInvalid("a client sent shares of another size, or before the last were answered")
+                if self._deployment.show_shares:
+                    self.shown = [f"{word:016x}" for word in words[: words.size // 8 * 8].view(np.uint64)[:8].tolist()]
                 with self.changed:
                     if request.position + rows > request.prefix + request.tokens:
                         raise FrameInvalid("a client sent more tokens than it opened the request for")

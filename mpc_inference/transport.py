@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mpc_inference import certificates
 from mpc_inference.errors import DeadlineExceeded, FrameInvalid, HandshakeRefused, PeerUnavailable
@@ -24,7 +24,7 @@ VERSION = 2
 HEADER = struct.Struct("!IQB")
 MAX_FRAME = 1 << 28
 CHUNK = 1 << 15
-CONTROL, WORDS, EXCHANGE = 1, 2, 3
+CONTROL, WORDS, EXCHANGE, SEALED = 1, 2, 3, 4
 
 
 @dataclass
@@ -125,13 +125,7 @@ class Link:
 
     def receive_control(self) -> dict[str, Any]:
         """Receive a JSON object. Raises FrameInvalid when it is none."""
-        try:
-            message = json.loads(self.receive(CONTROL))
-        except ValueError as error:
-            raise FrameInvalid("a control frame is not JSON") from error
-        if not isinstance(message, dict):
-            raise FrameInvalid("a control frame is not an object")
-        return message
+        return as_object(self.receive(CONTROL))
 
     def has_unread(self) -> bool:
         """Whether decrypted bytes wait in memory, where no poll of the socket sees them."""
@@ -151,6 +145,17 @@ class Link:
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         except OSError:
             return  # it was not connected any more
+
+
+def as_object(payload: bytes | bytearray) -> dict[str, Any]:
+    """The JSON object of a control frame. Raises FrameInvalid when it is none."""
+    try:
+        message = json.loads(payload)
+    except ValueError as error:
+        raise FrameInvalid("a control frame is not JSON") from error
+    if not isinstance(message, dict):
+        raise FrameInvalid("a control frame is not an object")
+    return message
 
 
 def first_readable(links: Sequence[Link], timeout_s: float) -> Link:
@@ -234,7 +239,15 @@ def accept(raw: socket.socket, tls: ssl.SSLContext, timeout_s: float) -> tuple[L
     raise HandshakeRefused("a certificate of ours names no known role")
 
 
-def greet(link: Link, digest: str, **more: Any) -> dict[str, Any]:
+class Greeting(Protocol):
+    """What a greeting needs of a link or a sealed lane."""
+
+    def send_control(self, message: dict[str, Any]) -> None: ...
+
+    def receive_control(self) -> dict[str, Any]: ...
+
+
+def greet(link: Greeting, digest: str, **more: Any) -> dict[str, Any]:
     """Both sides say their protocol version and what they compute; raises HandshakeRefused where they differ."""
     link.send_control({"version": VERSION, "digest": digest, **more})
     theirs = link.receive_control()

@@ -158,7 +158,7 @@ def main() -> int:
         flush=True,
     )
     for mode in modes:
-        config = launch.init(work / mode, given.model, given.port, mode=mode)
+        config = launch.init(work / mode, given.model, places=launch.loopback(given.port), mode=mode)
         base = read_config(config)
         for context in (int(c) for c in given.contexts.split(",")):
             for delay in (float(d) for d in given.delays_ms.split(",")):

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from gateway.access.oidc import OidcVerifier
 from gateway.audit.chain import AuditKeys
+from gateway.dp.analytics import Statistics
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.ports import Detector, Pseudonyms
 from gateway.stores.aliases import ValkeyAliases
@@ -18,6 +20,7 @@ from gateway.stores.audit import ValkeyAudit
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
@@ -33,19 +36,22 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class AdminParts:
-    """`dry_run` is None where no detector runs; `oidc` is None where no issuer is configured."""
+    """`dry_run` is None where no detector runs; `oidc` where no issuer is configured; `statistics` outside a running gateway."""
 
     policies: ValkeyPolicies
     keys: ValkeyKeys
     tenants: ValkeyTenants
+    rosters: Rosters
     audit: ValkeyAudit
     audit_keys: AuditKeys = field(repr=False)
     ledger: RedisLedger
     aliases: ValkeyAliases
+    rounds: ValkeyRounds
     sessions: ValkeySessions
     attempts: ValkeyAttempts
     vault: Vault
     vault_store: RedisVaultStore
     dry_run: DryRun | None = None
     oidc: OidcVerifier | None = None
+    statistics: Statistics | None = None
     checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)

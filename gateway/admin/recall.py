@@ -59,12 +59,12 @@ def read_labelled(path: Path) -> list[_Labelled]:
     return entries
 
 
-async def measure(detector: Detector, policy: Policy, labelled: Sequence[_Labelled]) -> Recall:
-    """Raises DetectorFailed."""
+async def measure(detector: Detector, policy: Policy, labelled: Sequence[_Labelled], *, tenant: str | None = None) -> Recall:
+    """Recall of detection, with the roster of `tenant` where one is named. Raises DetectorFailed, StoreUnavailable."""
     total, found = Counter[str](), Counter[str]()
     for begin in range(0, len(labelled), BATCH):
         batch = labelled[begin : begin + BATCH]
-        for entry, spans in zip(batch, await detector.detect([entry.text for entry in batch], policy), strict=True):
+        for entry, spans in zip(batch, await detector.detect([entry.text for entry in batch], policy, tenant=tenant), strict=True):
             covered = _covered(spans, policy)
             for start, end, entity in entry.spans:
                 total[entity] += 1
@@ -79,20 +79,22 @@ def recall_check(detector: Detector, tenants: Callable[[], Awaitable[list[Tenant
         if not policy.recall_floor.asks:
             return
         for tenant in await tenants():
-            if tenant.production and (not policy.match.tenants or tenant.name in policy.match.tenants):
-                await _check_tenant(detector, policy, tenant)
+            await check_tenant(detector, policy, tenant)
 
     return check
 
 
-async def _check_tenant(detector: Detector, policy: Policy, tenant: Tenant) -> None:
+async def check_tenant(detector: Detector, policy: Policy, tenant: Tenant) -> None:
+    """Raises InvalidPolicy where the policy may serve this production tenant and its recall there is under its floor."""
+    if not (policy.recall_floor.asks and tenant.production) or (policy.match.tenants and tenant.name not in policy.match.tenants):
+        return
     if tenant.labelled_file is None:
         raise InvalidPolicy(
             f"The policy has a recall floor and tenant {tenant.name!r} is in production without a labelled file; "
             f"name one with `llmos keys tenant {tenant.name} --production --labelled FILE`.",
             param="recall_floor",
         )
-    recall = await measure(detector, policy, read_labelled(Path(tenant.labelled_file)))
+    recall = await measure(detector, policy, read_labelled(Path(tenant.labelled_file)), tenant=tenant.name)
     floors: list[tuple[str | None, float | None]] = [(None, policy.recall_floor.overall), *policy.recall_floor.entities.items()]
     for entity, floor in floors:
         reached = recall.of(entity)

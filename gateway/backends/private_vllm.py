@@ -18,7 +18,7 @@ from typing import Any
 from gateway.backends.openai_http import OpenAIServer
 from gateway.dp.upstream import GROUPS, check_answer, check_trap, handshake_body, new_nonce, read_handshake, trap_body
 from gateway.dp.vllm_plugin.request import KEY
-from gateway.errors import UpstreamFailed
+from gateway.errors import Unavailable, UpstreamFailed
 from gateway.exchange import Json, Routed
 
 PROOF_S = 30.0
@@ -56,21 +56,27 @@ class PrivateVllm:
             return served.vocabulary
 
     async def pooled(self, routed: Routed) -> Json:
-        """One choice for the whole ensemble. Raises UpstreamFailed."""
+        """One choice for the whole ensemble. Raises as `met` does."""
         private = routed.scrubbed.admitted.private
         assert private is not None
         assert private.vocabulary is not None
         body = dict(routed.body)
-        groups = body.pop(GROUPS)
-        prompts = await asyncio.gather(*(self._tokens(routed.model, messages) for messages in groups))
+        prompts = await asyncio.gather(*(self._tokens(routed.model, messages) for messages in body.pop(GROUPS)))
+        return await self.met({**body, "model": routed.model, "prompt": prompts}, private.vocabulary)
+
+    async def met(self, body: Json, vocabulary: int) -> Json:
+        """One choice for a completion body with a prompt a group, drawn with all groups in step.
+
+        Raises Unavailable where they could not be brought into step, UpstreamFailed, UpstreamTimeout.
+        """
         for _ in range(MEETING_ATTEMPTS):
-            body["vllm_xargs"] = body["vllm_xargs"] | {f"{KEY}_ensemble": new_nonce()}
-            answer = await self._together({**body, "model": routed.model, "prompt": prompts, "return_token_ids": True})
+            fresh = {**body, "vllm_xargs": body["vllm_xargs"] | {f"{KEY}_ensemble": new_nonce()}, "return_token_ids": True}
+            answer = await self._together(fresh)
             choices = answer.get("choices") or []
-            met = [choice for choice in choices if choice.get("stop_reason") != private.vocabulary - 1]
-            if len(met) == len(groups):
-                return self._one(private.vocabulary, choices, answer)
-        raise UpstreamFailed("The groups of the ensemble could not be kept in one step of the model server; nothing was released.")
+            in_step = [choice for choice in choices if choice.get("stop_reason") != vocabulary - 1]
+            if len(in_step) == len(body["prompt"]):
+                return self._one(vocabulary, choices, answer)
+        raise Unavailable("The groups of the ensemble could not be kept in one step of the model server; nothing was released.")
 
     async def _together(self, body: Json) -> Json:
         carrier = {"model": body["model"], "prompt": "1", "max_tokens": _CARRIER_TOKENS, "temperature": 0, "ignore_eos": True}

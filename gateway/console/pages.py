@@ -23,6 +23,7 @@ from gateway.admin.policies import apply_policy, parse_policy, rollback_policy
 from gateway.admin.search import Wanted, search
 from gateway.admin.signing_in import sign_in
 from gateway.console.charts import Bar, columns, rows
+from gateway.console.models import alias_rolled_back, rounds
 from gateway.console.traffic import HOURS, traffic
 from gateway.console.visit import COOKIE, LANGUAGE_COOKIE, PAGES, Visit
 from gateway.console.words import LANGUAGES
@@ -129,7 +130,7 @@ async def policy_changed(visit: Visit) -> Response:
     try:
         new = await parse_policy(visit.parts, source)
         if fields.get("act") == "apply":
-            entry = await apply_policy(visit.parts, visit.actor, source, reason=fields.get("reason", ""), if_match=etag or None)
+            entry = await apply_policy(visit.parts, visit.who, source, reason=fields.get("reason", ""), if_match=etag or None)
             return visit.to(f"policy?id={entry.id}")
         old = next((entry.policy for entry in await visit.parts.policies.all() if entry.id == new.id), None)
     except InvalidPolicy as bad:
@@ -143,7 +144,7 @@ async def policy_rolled_back(visit: Visit) -> Response:
     visit.needs(Permission.WRITE_POLICIES)
     fields = await visit.form()
     policy_id = fields.get("id", "")
-    await rollback_policy(visit.parts, visit.actor, policy_id, _whole(fields.get("version", "")), reason=fields.get("reason", ""))
+    await rollback_policy(visit.parts, visit.who, policy_id, _whole(fields.get("version", "")), reason=fields.get("reason", ""))
     return visit.to(f"policy?id={policy_id}")
 
 
@@ -161,16 +162,16 @@ async def key_changed(visit: Visit) -> Response:
             days = fields.get("days", "").strip()
             made = await create_key(
                 visit.parts,
-                visit.actor,
+                visit.who,
                 tenant=fields.get("tenant", "").strip(),
                 role=fields.get("role", "caller"),
                 label=fields.get("label", "")[:100],
                 lifetime_s=_whole(days) * 86_400.0 if days else None,
             )
         case "rotate":
-            made = await rotate_key(visit.parts, visit.actor, fields.get("key_id", ""), overlap_s=86_400.0)
+            made = await rotate_key(visit.parts, visit.who, fields.get("key_id", ""), overlap_s=86_400.0)
         case "revoke":
-            await revoke_key(visit.parts, visit.actor, fields.get("key_id", ""))
+            await revoke_key(visit.parts, visit.who, fields.get("key_id", ""))
             return visit.to("keys")
         case _:
             raise BadRequest("There is no such act.")
@@ -326,6 +327,8 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("/keys", "GET", keys),
     ("/keys", "POST", key_changed),
     ("/budgets", "GET", budgets),
+    ("/rounds", "GET", rounds),
+    ("/rounds/rollback", "POST", alias_rolled_back),
     ("/audit", "GET", audit),
     ("/traffic", "GET", traffic_page),
     ("/health", "GET", health),

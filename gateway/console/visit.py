@@ -17,6 +17,7 @@ from gateway.access.roles import Permission, may, require
 from gateway.admin.parts import AdminParts
 from gateway.console.words import LANGUAGES, chosen, translator
 from gateway.errors import Forbidden, Unauthenticated
+from gateway.exchange import Principal
 from gateway.stores.sessions import Session
 
 COOKIE = "llmos_console"
@@ -26,6 +27,7 @@ PAGES = (
     ("policies", "Policies", Permission.READ_POLICIES),
     ("keys", "Keys", Permission.READ_KEYS),
     ("budgets", "Budgets", Permission.READ_BUDGETS),
+    ("rounds", "Rounds", Permission.READ_MODELS),
     ("audit", "Audit", Permission.READ_AUDIT),
     ("traffic", "Traffic", Permission.READ_AUDIT),
     ("health", "Health", Permission.READ_HEALTH),
@@ -44,9 +46,9 @@ class Visit:
         self._templates = templates
 
     @property
-    def actor(self) -> str:
+    def who(self) -> Principal:
         assert self.session is not None
-        return self.session.principal.key_id
+        return self.session.principal
 
     def needs(self, permission: Permission) -> Session:
         """Raises Unauthenticated without a session, Forbidden without the permission."""

@@ -59,7 +59,7 @@ def draw(weights: torch.Tensor, random_below: RandomBelow = operating_system_ran
 
 def exponential_row_weights(distances: torch.Tensor, table: torch.Tensor, excluded: Sequence[int]) -> torch.Tensor:
     """Weights of the exponential mechanism: table[distance], and 0 for the excluded token. int64 [rows, vocabulary]."""
-    weights = table[distances]
+    weights = table.index_select(0, distances.view(-1)).view(distances.shape)
     weights[torch.arange(weights.shape[0], device=weights.device), torch.as_tensor(excluded, device=weights.device)] = 0
     return weights
 

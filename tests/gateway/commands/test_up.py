@@ -79,7 +79,8 @@ def is_alive(pid):
 @pytest.mark.timeout(400)
 def test_the_demonstration_shows_what_left_and_ctrl_c_leaves_nothing_behind(tmp_path, model_server, unused_tcp_port):
     url, received = model_server
-    with up(tmp_path / "data", url, unused_tcp_port, "--demo") as process:
+    drawn = tmp_path / "columns.svg"
+    with up(tmp_path / "data", url, unused_tcp_port, "--demo", "--picture", str(drawn)) as process:
         shown = read_until(process, "Ctrl-C stops everything")
         family = descendants(process.pid)
         process.send_signal(signal.SIGINT)
@@ -93,6 +94,12 @@ def test_the_demonstration_shows_what_left_and_ctrl_c_leaves_nothing_behind(tmp_
     sent = received.read_text()
     assert not any(value in sent for value in VALUES)
     assert f"0 of {len(VALUES)} values" in shown
+    picture = drawn.read_text("utf-8")
+    assert picture.startswith("<svg")
+    assert "Connor" in picture
+    assert "http" not in picture.replace("http://www.w3.org", "").replace("https://www.textualize.io", ""), (
+        "a reader's browser fetches nothing"
+    )
     assert "sk-llmos-" in shown
     key = shown[shown.index("sk-llmos-") :].split('"')[0]
     kept = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())

@@ -211,7 +211,7 @@ def test_a_form_from_another_site_or_without_its_token_is_refused(running: Runni
     context.close()
 
 
-PAGES = ("playground", "policies", "policy?id=default", "keys", "budgets", "audit", "audit?verify=acme", "traffic", "health")
+PAGES = ("playground", "policies", "policy?id=default", "keys", "budgets", "rounds", "audit", "audit?verify=acme", "traffic", "health")
 
 
 @pytest.mark.parametrize(("scheme", "language"), [("light", "en"), ("dark", "zh")])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -81,6 +84,48 @@ async def test_a_log_rolled_back_with_its_heads_is_found_by_the_file_beside_it(r
     ]
 
 
+async def test_a_whole_log_that_was_deleted_is_known_by_the_file_beside_it(redis: Redis, tmp_path: Path) -> None:
+    audit = await filled(redis, tmp_path)
+    await redis.flushall()
+    assert await audit.tenants() == ["acme"]
+    assert [str(finding) for finding in (await verify(audit)).findings] == [
+        "records 1 to 10: cut off the end; a signed head says that they stood here"
+    ]
+
+
+@pytest.mark.parametrize("gone", [3, 8])
+async def test_what_a_crashed_store_lost_of_late_is_appended_again_and_said(redis: Redis, gone: int) -> None:
+    """A store that flushes every second loses acknowledged records when it crashes; the writer still has them."""
+    async with ValkeyAudit(redis, KEYS) as one, ValkeyAudit(redis, KEYS) as two:
+        stand, on_disk = 10 - gone, dict[str, bytes]()
+        for number in range(10):
+            if number == stand:
+                on_disk = {name: await redis.dump(name) for name in (log_key("acme"), head_key("acme"))}
+            await (one, two)[number % 2].append("outcome", {**RECORD, "status": number})
+        for name, value in on_disk.items():
+            await redis.restore(name, 0, value, replace=True)
+        await two.append("outcome", {**RECORD, "status": 200})  # the other writer notices by itself, or at its next record
+        await one.append("outcome", {**RECORD, "status": 201})
+        assert (await verify(one)).holds
+        records = [orjson.loads(link.record) async for link in one.links("acme")]
+    kept = sorted(record["status"] for record in records if record["kind"] == "outcome")
+    assert kept == [*range(10), 200, 201]
+    notes = [record for record in records if record.get("action") == "audit.store_lost_records"]
+    assert sum(note["appended_again"] for note in notes) == gone
+    assert all(note["store_seq"] >= stand for note in notes)
+
+
+async def test_an_idle_writer_mends_a_log_that_went_back(redis: Redis, tmp_path: Path) -> None:
+    async with ValkeyAudit(redis, KEYS, spool=Spool(tmp_path / "spool.jsonl")) as audit:
+        await audit.append("outcome", RECORD)
+        await redis.flushall()
+        deadline = time.monotonic() + 10
+        while (await verify(audit)).records < 2:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        assert [orjson.loads(link.record)["kind"] async for link in audit.links("acme")] == ["admin", "outcome"]
+
+
 def change_on_disk(directory: Path) -> None:
     """In record 6 the status 200 becomes 403, in the bytes of the append-only file."""
     changed = 0
@@ -153,3 +198,23 @@ async def test_a_caller_that_goes_away_does_not_take_the_others_record_along(red
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert sum(isinstance(result, int) for result in results) == 19
         assert (await verify(audit)).records == 20
+
+
+def test_a_spool_adopts_what_a_dead_process_left_and_leaves_the_living_alone(tmp_path):
+    script = (
+        "import os, pathlib, sys; from gateway.stores.audit_files import Spool; "
+        "spool = Spool.adopting(pathlib.Path(sys.argv[1])); spool.keep({'kind': 'outcome', 'request_id': 'req_dead'}, True); "
+        "print('kept', flush=True); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=60, check=False, env=os.environ | {"PYTHONPATH": os.getcwd()})
+    first = Spool.adopting(tmp_path)
+    assert [record["request_id"] for record in first.read()] == ["req_dead"]
+    second = Spool.adopting(tmp_path)
+    assert second.read() == [], "the first is alive and holds its own"
+    first.close()
+    third = Spool.adopting(tmp_path)
+    assert [record["request_id"] for record in third.read()] == ["req_dead"], "what was not replayed is adopted again"
+    third.drop_first()
+    second.close()
+    third.close()
+    assert list(tmp_path.iterdir()) == []
