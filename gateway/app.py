@@ -44,7 +44,7 @@ from gateway.pii.pseudonyms import ConversationPseudonyms
 from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.pipeline import Parts
-from gateway.ports import Backend, ModelCatalogue, Tracer
+from gateway.ports import Backend, ModelCatalogue, SealedRelay, Tracer
 from gateway.serving.store import store_address
 from gateway.settings import Settings, SettingsError
 from gateway.stages.scrub import Bounds
@@ -138,8 +138,9 @@ async def _open(
     pseudonyms = ConversationPseudonyms(vault, ring)
     catalogue: ModelCatalogue = Catalogue(generating, embedding, settings.models)
     backends: dict[Target, Backend] = {"vllm": OpenAIBackend(generating, embedding)}
+    relay: SealedRelay | None = None
     if mpc is not None:
-        catalogue, backends["mpc"] = _with_mpc(mpc, settings, catalogue, meter, stack)
+        catalogue, backends["mpc"], relay = _with_mpc(mpc, settings, catalogue, meter, stack)
     parts = Parts(
         keys=keys,
         attempts=attempts,
@@ -156,6 +157,7 @@ async def _open(
         bounds=Bounds(max_depth=settings.max_depth, max_items=settings.max_messages),
         conversation_key=ring.index_key("conversation"),
         salt_key=ring.index_key("cache-salt"),
+        relay=relay,
         tracer=_tracer(settings, stack),
     )
     checks = {**_checks(redis, pool, generating, policies), **({} if mpc is None else {"mpc": mpc.ready})}
@@ -198,11 +200,12 @@ def _mpc_server(settings: Settings) -> MpcServer | None:
 
 def _with_mpc(
     mpc: MpcServer, settings: Settings, models: ModelCatalogue, meter: PrometheusMeter, stack: AsyncExitStack
-) -> tuple[ModelCatalogue, Backend]:
+) -> tuple[ModelCatalogue, Backend, SealedRelay]:
     from gateway.backends.mpc import MpcBackend
+    from gateway.backends.mpc_relay import MpcRelay
 
     stack.callback(mpc.close)
-    return WithMpc(models, settings.mpc_model), MpcBackend(mpc, meter.mpc_token)
+    return WithMpc(models, settings.mpc_model), MpcBackend(mpc, meter.mpc_token), MpcRelay(mpc)
 
 
 def _tracer(settings: Settings, stack: AsyncExitStack) -> Tracer | None:

@@ -29,6 +29,11 @@ _TEMPERATURE_UNIT = 64  # answer.TEMPERATURE_FRACTION as a factor
 class Caller(Protocol):
     """One mode's side of the caller."""
 
+    @property
+    def row_bytes(self) -> int:
+        """What each party gets for one token."""
+        ...
+
     def temperature(self, sampling: Sampling) -> int:
         """What the parties are told, in 1/64. Raises InvalidSampling for what they cannot do."""
         ...
@@ -56,6 +61,7 @@ class OpenCaller:
     def __init__(self, model: Path) -> None:
         self._shape = read_shape(model)
         self._weights = read_weights(model, _CLIENT_TENSORS)
+        self.row_bytes = self._shape.hidden * np.dtype(np.uint64).itemsize
 
     def temperature(self, sampling: Sampling) -> int:
         return 0
@@ -81,6 +87,7 @@ class PrivateCaller:
 
     def __init__(self, shape: LlamaShape, reveal_logits: bool) -> None:
         self._vocab, self._reveal_logits = shape.vocab, reveal_logits
+        self.row_bytes = onehot.key_bytes(shape.vocab)
 
     def temperature(self, sampling: Sampling) -> int:
         if self._reveal_logits:

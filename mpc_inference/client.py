@@ -37,8 +37,8 @@ class Piece:
 class Client:
     """A caller of one deployment. Thread-safe; holds embedding and head in memory (113 MB for SmolLM2-135M)."""
 
-    def __init__(self, terms: Terms, connect: Callable[[], Lanes]) -> None:
-        """Reads the model directory's tokenizer (open weights: embedding and head too); `connect` opens a request's lanes.
+    def __init__(self, terms: Terms, connect: Callable[[int], Lanes]) -> None:
+        """Reads the model directory's tokenizer (open weights: embedding and head too); `connect` opens the lanes for so many tokens.
 
         Raises ModelUnsupported.
         """
@@ -51,7 +51,7 @@ class Client:
     @classmethod
     def direct(cls, deployment: Deployment) -> Client:
         """A client with links of its own to both parties."""
-        return cls(deployment, lambda: Direct(deployment))
+        return cls(deployment, lambda tokens: Direct(deployment))
 
     def close(self) -> None:
         """Let the worker threads go; requests in progress end with an error."""
@@ -61,6 +61,11 @@ class Client:
     def context_tokens(self) -> int:
         """Most tokens of prompt and answer together."""
         return self._terms.context_tokens
+
+    @property
+    def row_bytes(self) -> int:
+        """What each party is sent for one token."""
+        return self._caller.row_bytes
 
     @property
     def first_token(self) -> int:
@@ -101,7 +106,7 @@ class Client:
             )
         draw, until = sampling or Sampling(), time.monotonic() + deadline_s if deadline_s else None
         temperature = self._caller.temperature(draw)
-        pair = Pair(await self._run(self._connect))
+        pair = Pair(await self._run(self._connect, len(prompt) + max_tokens))
         try:
             await self._run(pair.open, prefix, len(prompt) - prefix + max_tokens, temperature)
             fresh, answer, said = list(prompt[prefix:]), list[int](), ""
@@ -115,6 +120,8 @@ class Client:
                 cut = min((text.find(s) for s in stop if s and s in text), default=-1)
                 final = "stop" if ended or cut >= 0 else "length" if count == max_tokens else None
                 shown = text[:cut] if cut >= 0 else text if final else self._settled(text, stop)
+                if final:
+                    await self._run(pair.finish)
                 yield Piece(token, shown[len(said) :], final, len(prompt), len(answer))
                 said = shown if len(shown) > len(said) else said
                 if final:

@@ -22,10 +22,10 @@ class Endpoint(BaseModel):
     port: int = Field(ge=1, le=65535)
 
 
-Mode = Literal["public", "owner", "shared"]
-Reveal = Literal["token", "logits"]
 SealKey = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Read = TypeVar("_Read", bound=BaseModel)
+Mode = Literal["public", "owner", "shared"]
+Reveal = Literal["token", "logits"]
 
 
 class Terms(Protocol):
@@ -73,10 +73,10 @@ class Deployment(BaseModel):
     context_tokens: int = Field(default=1024, ge=16, le=2048)
     stock_tokens: int = Field(default=40, ge=1, le=256, description="tokens of correlated randomness kept ready for the next request")
     ahead_tokens: int = Field(default=8, ge=1, le=64, description="tokens kept ready for a running request")
-    stock_answers: int = Field(default=4, ge=1, le=64, description="owner, shared: drawn tokens whose randomness lies ready (21 MB each)")
     seal_keys: tuple[SealKey, SealKey] | None = Field(default=None, description="the parties' public X25519 keys in hex, for blind callers")
     bind: str | None = Field(default=None, description="the address that this host's process listens on; unset: its own endpoint's host")
     show_shares: bool = Field(default=False, description="demonstrations only: `status` tells the first words of the last share received")
+    stock_answers: int = Field(default=4, ge=1, le=64, description="owner, shared: drawn tokens whose randomness lies ready (21 MB each)")
     queue_requests: int = Field(default=20, ge=1, le=1000)
     batch_rows: int = Field(default=32, ge=1, le=128)
     deadline_s: float = Field(default=20.0, gt=0, description="how long one round or one piece of randomness may take")

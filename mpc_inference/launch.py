@@ -168,6 +168,7 @@ def up(config: Path, production: bool, timeout_s: float = 60.0, logs: Path | Non
     logging.getLogger(__name__).warning(ONE_OPERATOR)
     if logs:
         logs.mkdir(parents=True, exist_ok=True)
+    core()  # compiled once here, not by all three at the same time
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for role in ("dealer", "party0", "party1"):

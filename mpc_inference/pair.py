@@ -42,6 +42,10 @@ class Lanes(Protocol):
 
     def set_deadline(self, timeout_s: float) -> None: ...
 
+    def finish(self) -> None:
+        """The request is complete; blocking."""
+        ...
+
     def close(self) -> None:
         """End the request at both parties; a thread that waits on a lane wakes up."""
         ...
@@ -82,6 +86,9 @@ class Direct:
         for link in self.links:
             link.set_deadline(timeout_s)
 
+    def finish(self) -> None:
+        """Closing says it all."""
+
     def close(self) -> None:
         for link in self.links:
             link.abort()
@@ -112,6 +119,10 @@ class Pair:
             _checked(lane.receive_control())
             answers[list(self._lanes.both).index(lane)] = bytes(lane.receive(transport.WORDS))
         return [answers[0], answers[1]]
+
+    def finish(self) -> None:
+        """Say that the request is complete."""
+        self._lanes.finish()
 
     def close(self) -> None:
         """End the request; safe from another thread."""

@@ -26,6 +26,7 @@ POLICY_PATHS: dict[Api, str] = {
     "completions": "/v1/completions",
     "responses": "/v1/responses",
     "embeddings": "/v1/embeddings",
+    "mpc.relay": "/v1/mpc/relay",
 }
 _BYTES_PER_TOKEN = 4
 _ANSWER_TOKENS = 256  # the guess where the caller gives no bound

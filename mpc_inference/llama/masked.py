@@ -165,14 +165,6 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files_of(mode: Mode, role: str) -> tuple[str, ...]:
-    """What one role's host needs beside the manifest: never another role's key, never plain weights but the owner's."""
-    if role == "dealer":
-        return ("dealer.key",)
-    owns = mode == "owner" and role == "party1"
-    return (f"{role}.key", "owner.safetensors" if owns else "masked.safetensors")
-
-
 def is_current(manifest: Path) -> bool:
     """Whether `manifest` is one that this release loads."""
     try:

@@ -8,13 +8,11 @@ import pytest
 from mpc_inference import certificates
 from mpc_inference.config import read_config
 
-Deploy = Callable[..., Path]
-
 
 @pytest.fixture(scope="session")
-def tiny(deploy_tiny_mpc: Deploy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny(deploy_tiny_mpc: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A `public` deployment of the tiny model: its configuration file."""
-    return deploy_tiny_mpc(tmp_path_factory.mktemp("mpc-public"))
+    return deploy_tiny_mpc(tmp_path_factory.mktemp("public"))
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +22,15 @@ def tiny_model(tiny: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_owner(deploy_tiny_mpc: Deploy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_owner(deploy_tiny_mpc: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An `owner` deployment."""
-    return deploy_tiny_mpc(tmp_path_factory.mktemp("mpc-owner"), mode="owner")
+    return deploy_tiny_mpc(tmp_path_factory.mktemp("owner"), "owner")
 
 
 @pytest.fixture(scope="session")
-def tiny_shared(deploy_tiny_mpc: Deploy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_shared(deploy_tiny_mpc: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A `shared` deployment."""
-    return deploy_tiny_mpc(tmp_path_factory.mktemp("mpc-shared"), mode="shared")
+    return deploy_tiny_mpc(tmp_path_factory.mktemp("shared"), "shared")
 
 
 @pytest.fixture(params=["public", "owner", "shared"])
