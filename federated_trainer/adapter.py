@@ -61,6 +61,7 @@ class AdaptedModel:
                 parameter.requires_grad = False
         self.module.eval()
         self.layout = Layout.of(self._trainable())
+        self.start: Vector = self.vector()  # the untrained weights
 
     def _lora_config(self, base: Any) -> LoraConfig:
         settings = self.settings
@@ -102,20 +103,24 @@ class AdaptedModel:
 
     def save(self, folder: Path) -> None:
         """Write the adapter (or the full weights), read it back, compare. Raises BadUpdate where a bit differs."""
+        folder.mkdir(parents=True, exist_ok=True)
         if self.settings.kind == "full":
+            state = self.module.state_dict()
             self.module.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        state = self._adapter_state()
-        save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-        config = self.module.peft_config["default"]
-        config.inference_mode = True
-        config.save_pretrained(str(folder))
-        reloaded = load_file(folder / WEIGHTS_FILE)
-        if set(reloaded) != set(state) or any(not torch.equal(reloaded[name], state[name]) for name in state):
+            # Tied tensors are stored once; every trained one must be there.
+            expected = {name for name, p in self.module.named_parameters() if p.requires_grad}
+        else:
+            state = self._adapter_state()
+            save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+            config = self.module.peft_config["default"]
+            config.inference_mode, config.base_model_name_or_path = True, ""  # no path of this machine
+            config.save_pretrained(str(folder))
+            expected = set(state)
+        reloaded = {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
+        if not expected <= set(reloaded) or any(not torch.equal(tensor, state[name]) for name, tensor in reloaded.items()):
             shutil.rmtree(folder)
-            raise BadUpdate("The adapter reads back from disk with other weights than were saved; it was deleted.")
+            raise BadUpdate("The weights read back from disk with other bits than were saved; they were deleted.")
 
     def load(self, folder: Path) -> None:
         """Set the adapter from its files. Raises BadUpdate where they have another shape."""

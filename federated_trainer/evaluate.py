@@ -100,7 +100,9 @@ class HeldOutGate:
                 measures[f"perplexity.{domain}"] = _perplexity(sums)
                 measures[f"accuracy.{domain}"] = sums[1] / sums[2]
             measures["perplexity"], measures["accuracy"] = _perplexity(totals), totals[1] / totals[2]
-            measures["canary_exposure_bits"] = max((exposure_bits(model, canary) for canary in self._held_out.canaries), default=0.0)
+            measures["canary_exposure_bits"] = max(
+                (exposure_bits(model, canary, self._settings.canary_strangers) for canary in self._held_out.canaries), default=0.0
+            )
             measures["pii_leaks"] = float(_count_leaks(model, self._held_out.prompts))
         return {name: round(float(value), 4) for name, value in measures.items()}
 

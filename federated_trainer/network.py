@@ -65,8 +65,8 @@ def supernode_command(superlink: str, ca: Path, node_key: Path, institution: Pat
     ]
 
 
-def run_command(flower_home: Path, superlink: str, ca: Path, federation: Path, rounds: int, app: Path = APP_FOLDER) -> list[str]:
-    """`flwr run` for the federation's settings; writes the connection it needs into flower_home."""
+def write_connection(flower_home: Path, superlink: str, ca: Path) -> None:
+    """Tell the `flwr` commands of this home where the SuperLink is."""
     flower_home.mkdir(parents=True, exist_ok=True)
     lines = [
         "[superlink]",
@@ -77,8 +77,16 @@ def run_command(flower_home: Path, superlink: str, ca: Path, federation: Path, r
         f'root-certificates = "{ca}"',
     ]
     (flower_home / "config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    config = f'federation="{federation}" rounds={rounds}'
+
+
+def run_command(federation: Path, rounds: int, app: Path = APP_FOLDER, token: int = 0) -> list[str]:
+    """`flwr run` for the federation's settings; `token` is the fencing token of the round's lock."""
+    config = f'federation="{federation}" rounds={rounds} token={token}'
     return [_executable("flwr"), "run", str(app), "federation", "--stream", "--run-config", config]
+
+
+def stop_run_command(run_id: str) -> list[str]:
+    return [_executable("flwr"), "stop", run_id, "federation"]
 
 
 def register_command(public_key: Path) -> list[str]:
@@ -139,7 +147,7 @@ def _alternative(host: str) -> x509.GeneralName:
 def _executable(name: str) -> str:
     beside = Path(sys.executable).parent / name
     if not beside.exists():
-        raise BadConfiguration(f"{name} is not installed beside this Python; install the trainer's extra: pip install 'llmos[federate]'.")
+        raise BadConfiguration(f"{name} is not installed beside this Python; install the trainer's extra: pip install 'llmos[federated]'.")
     return str(beside)
 
 
@@ -164,7 +172,7 @@ class LocalNetwork:
             make_certificates(self.tls)
             self._folder.mkdir(parents=True, exist_ok=True)
             self.start_superlink()
-            run_command(self.flower_home, self.address, self.tls / "ca.crt", Path("-"), 0)  # writes the connection
+            write_connection(self.flower_home, self.address, self.tls / "ca.crt")
             for name in self._institutions:
                 public = make_node_key(self._folder / "keys" / name)
                 self._register(public)
@@ -188,15 +196,13 @@ class LocalNetwork:
         process = self._processes.pop(name)
         _end_group(process)
 
-    def run(self, federation: Path, rounds: int, timeout_s: float, app: Path = APP_FOLDER) -> int:
-        """Run rounds to their end; returns Flower's exit status. Its stream is in run.log. Raises TrainerError past the time."""
-        command = run_command(self.flower_home, self.address, self.tls / "ca.crt", federation, rounds, app)
-        with (self._folder / "run.log").open("ab") as log:
-            try:
-                done = subprocess.run(command, env=self._environment, stdout=log, stderr=log, timeout=timeout_s, check=False)  # noqa: S603 - our own
-            except subprocess.TimeoutExpired as error:
-                raise TrainerError(f"The rounds did not end within {timeout_s:.0f} s; see {self._folder / 'run.log'}.") from error
-        return done.returncode
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of every Flower process and command here."""
+        return dict(self._environment)
+
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for name in reversed(list(self._processes)):

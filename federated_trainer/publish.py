@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from federated_trainer.errors import AlreadyPublished, NotTrusted, RegistryError
+from federated_trainer.errors import AlreadyPublished, NotTrusted, RegistryError, RoundLocked
 
 _FORMAT = 1
 _MANIFEST, _SIGNATURE = "manifest.json", "manifest.sig"
@@ -46,6 +46,7 @@ class Manifest(BaseModel):
     privacy: dict[str, float | str]
     measures: dict[str, float]
     files: dict[str, str]
+    fencing_token: int = 0
     published_at: str
 
     def encoded(self) -> bytes:
@@ -101,10 +102,13 @@ class Registry:
     ) -> Manifest:
         """Publish the next version from the files that `write_files` puts into an empty folder.
 
-        `facts`: name, round_number, clients, privacy, measures, published_at. Raises AlreadyPublished (two at once),
-        RegistryError (the store is full or can't be written): nothing of it is then visible.
+        `facts`: name, round_number, clients, privacy, measures, published_at, fencing_token (0: no lock). Raises RoundLocked
+        (a version with a later token is there), AlreadyPublished (two at once), RegistryError (the store is full or can't be
+        written): nothing of it is then visible.
         """
         chain = self.verify_chain()
+        if chain and chain[-1].fencing_token > int(facts.get("fencing_token", 0)) > 0:
+            raise RoundLocked("A later holder of the round's lock has published already; this round is out of date and is thrown away.")
         version = chain[-1].version + 1 if chain else 0
         previous = hashlib.sha256(chain[-1].encoded()).hexdigest() if chain else ""
         if self._fs.exists(self._path(version, _MANIFEST)):
@@ -130,15 +134,15 @@ class Registry:
         return manifest
 
     def fetch(self, version: int, base_digest: str, folder: Path) -> Path:
-        """A verified local copy under folder/rNNNN, for the model server to load.
+        """A verified local copy under folder/rNNNN-DIGEST, for the model server to load: other weights never have the same path.
 
         Raises NotTrusted (unsigned, altered, for another base model), RegistryError.
         """
         manifest = self.manifest(version)
         if manifest.base_digest != base_digest:
             raise NotTrusted(f"Version {version} belongs to another base model; it is not loaded.")
-        target = folder / _folder(version)
-        partial = folder / f".{_folder(version)}.partial"
+        target = folder / f"{_folder(version)}-{hashlib.sha256(manifest.encoded()).hexdigest()[:12]}"
+        partial = folder / f".{target.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, digest in manifest.files.items():

@@ -3,11 +3,7 @@
 load under a new name → health → a canary share of the traffic → watch → promote or roll back → drain → unload. A name is
 never loaded twice with other weights (vLLM's `load_inplace` would serve cached attention of the old ones): version 7 is
 `smollm2@r7` for ever. A request in flight finishes on the name that it began with.
-
-The gateway is reached over its admin API only:
-    GET  /admin/v1/models           → {"data": [{"name", "target", "canary_target", "canary_fraction"}, …]}
-    PUT  /admin/v1/models/{alias}   ← {"name", "target", "canary_target", "canary_fraction"}
-both with `Authorization: Bearer KEY`. `target` serves the alias; `canary_fraction` of it goes to `canary_target`.
+Not covered: full weights, which are served by a second model server (docs/federated.md).
 """
 
 from __future__ import annotations
@@ -16,16 +12,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 
+from federated_trainer.canary import probe_fault, traffic_fault
 from federated_trainer.errors import RefreshFailed
+from federated_trainer.gateway_admin import Aliases, AliasState, Traffic
 from federated_trainer.publish import Registry
-from federated_trainer.served import ServedState, ServedStore
+from federated_trainer.served import BASE, ServedState, ServedStore
 from federated_trainer.settings import ServingSettings
 
 _TIMEOUT_S = 60.0
+_WATCH_EVERY_S = 2.0
 
 
 class VllmServer:
@@ -34,17 +33,20 @@ class VllmServer:
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
         self._client = httpx.Client(base_url=url.rstrip("/").removesuffix("/v1"), timeout=_TIMEOUT_S, transport=transport)
 
-    def models(self) -> set[str]:
-        """Raises RefreshFailed."""
+    def models(self) -> dict[str, str]:
+        """The path that each served name was loaded from. Raises RefreshFailed."""
         try:
-            return {str(model["id"]) for model in self._call("GET", "/v1/models").json()["data"]}
+            return {str(model["id"]): str(model.get("root", "")) for model in self._call("GET", "/v1/models").json()["data"]}
         except (ValueError, KeyError, TypeError) as error:
             raise RefreshFailed("The model server's list of models can't be read.") from error
 
     def load(self, name: str, path: Path) -> None:
-        """Raises RefreshFailed."""
-        if name not in self.models():
+        """Raises RefreshFailed, also where the name is taken by other weights: they would answer under it from the cache."""
+        root = self.models().get(name)
+        if root is None:
             self._call("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path)})
+        elif root != str(path):
+            raise RefreshFailed(f"The model server has other weights under the name {name}; unload them, or take another alias.")
 
     def unload(self, name: str) -> None:
         if name in self.models():
@@ -73,35 +75,6 @@ class VllmServer:
         return reply
 
 
-class Aliases(Protocol):
-    """Where callers' model names are mapped. Raises RefreshFailed."""
-
-    def put(self, alias: str, target: str, canary_target: str | None = None, canary_fraction: float = 0.0) -> None: ...
-
-
-class GatewayAliases:
-    """The gateway's admin API; `key` is an admin key."""
-
-    def __init__(self, url: str, key: str, transport: httpx.BaseTransport | None = None) -> None:
-        self._client = httpx.Client(base_url=url, timeout=10.0, transport=transport, headers={"Authorization": f"Bearer {key}"})
-
-    def put(self, alias: str, target: str, canary_target: str | None = None, canary_fraction: float = 0.0) -> None:
-        body = {"name": alias, "target": target, "canary_target": canary_target, "canary_fraction": canary_fraction}
-        try:
-            reply = self._client.put(f"/admin/v1/models/{alias}", json=body)
-        except httpx.HTTPError as error:
-            raise RefreshFailed("The gateway's admin API does not answer; the alias stays.") from error
-        if reply.is_error:
-            raise RefreshFailed(f"The gateway refused the alias with status {reply.status_code}; it stays.")
-
-
-class NoAliases:
-    """Without a gateway, callers name the version themselves (`served.json` tells which is current)."""
-
-    def put(self, alias: str, target: str, canary_target: str | None = None, canary_fraction: float = 0.0) -> None:
-        return None
-
-
 @dataclass(frozen=True)
 class VllmRefresher:
     """`Refresher` of round.py. `adapters` is a folder that vLLM can read; `sleep` and the clock are the process's own."""
@@ -117,57 +90,88 @@ class VllmRefresher:
 
     def refresh(self, version: int) -> None:
         """Load, watch, promote. Raises RefreshFailed, NotTrusted, RegistryError; the alias is back on the old version then."""
-        before = self.served.read()
+        before = self.settle()
         if before.current == version:
             return
         old, new = self._name(before.current), self._name(version)
+        way_back = None if before.previous is None else self._name(before.previous)
         path = self.registry.fetch(version, self.base_digest, self.adapters)
         self.server.load(new, path)
         try:
             self.server.answer_s(new)
-            self.aliases.put(self.settings.alias, old, new, self.settings.canary_fraction)
-            self._watch(old, new)
-            self.aliases.put(self.settings.alias, new)
+            began_unix_s = time.time()
+            self.aliases.put(self.settings.alias, AliasState(old, new, self.settings.canary_fraction, way_back))
+            self._probe(old, new)
+            self._watch(old, new, began_unix_s)
+            self.aliases.put(self.settings.alias, AliasState(new, previous=old))
         except RefreshFailed:
             self.progress("refresh", f"{new} is rolled back to {old}")
-            self.aliases.put(self.settings.alias, old)
+            self.aliases.put(self.settings.alias, AliasState(old, previous=way_back))
             self.server.unload(new)
             raise
-        self.served.write(ServedState(version, before.current))
+        self.served.write(before.promoted(version))
         self._retire(before.previous, keep={version, before.current})
 
     def rollback(self) -> int:
         """Back to the version before; returns it. Raises RefreshFailed where there is none."""
-        state = self.served.read()
+        state = self.settle()
         if state.previous is None:
             raise RefreshFailed("There is no earlier version to roll back to.")
         name = self._name(state.previous)
         if state.previous >= 0:
             self.server.load(name, self.registry.fetch(state.previous, self.base_digest, self.adapters))
         self.server.answer_s(name)
-        self.aliases.put(self.settings.alias, name)
-        self.served.write(ServedState(state.previous, None))
+        self.aliases.put(self.settings.alias, AliasState(name))
+        self.served.write(state.rolled_back(state.previous))
         self._retire(state.current, keep={state.previous})
         return state.previous
 
-    def ensure_served(self) -> str:
-        """Load the served version where the model server forgot it (it was restarted); returns its name. Raises RefreshFailed."""
-        current = self.served.read().current
-        if current >= 0:
-            self.server.load(self._name(current), self.registry.fetch(current, self.base_digest, self.adapters))
-        self.aliases.put(self.settings.alias, self._name(current))
-        return self._name(current)
+    def settle(self) -> ServedState:
+        """What is served, by the gateway's alias: an operator may have rolled back there. A canary of a coordinator that died is ended.
 
-    def _watch(self, old: str, new: str) -> None:
+        Raises RefreshFailed, also where the alias points at something that is none of this federation's versions.
+        """
+        state, alias = self.served.read(), self.aliases.read(self.settings.alias)
+        if alias is None:
+            return state
+        target = self._version(alias.target)
+        if alias.canary_target is not None:
+            self.aliases.put(self.settings.alias, AliasState(alias.target, previous=alias.previous))
+        if target != state.current:
+            self.progress("refresh", f"{alias.target} was put in service at the gateway")
+            left, state = state.current, state.rolled_back(target)
+            self.served.write(state)
+            self._retire(left, keep={target})
+        return state
+
+    def keep_served(self) -> tuple[str, ...]:
+        """Load the served version and its way back where the model server forgot them (it was restarted); returns what it loaded.
+
+        The alias is not touched. Raises RefreshFailed, NotTrusted, RegistryError.
+        """
+        state, loaded = self.served.read(), self.server.models()
+        wanted = [n for n in (state.current, state.previous) if n is not None and n >= 0 and self._name(n) not in loaded]
+        for version in wanted:
+            self.server.load(self._name(version), self.registry.fetch(version, self.base_digest, self.adapters))
+        return tuple(self._name(version) for version in wanted)
+
+    def _probe(self, old: str, new: str) -> None:
         """Ask both in turn: the new one must answer every time, and not much slower than the old one."""
         old_s, new_s = [], []
         for _ in range(self.settings.canary_requests):
             old_s.append(self.server.answer_s(old))
             new_s.append(self.server.answer_s(new))
-        ratio = sorted(new_s)[len(new_s) // 2] / max(sorted(old_s)[len(old_s) // 2], 1e-3)
-        self.progress("refresh", f"{new} answers in {ratio:.2f} times the time of {old}")
-        if ratio > self.settings.max_latency_ratio:
-            raise RefreshFailed(f"{new} is {ratio:.1f} times slower than {old}; it was rolled back.")
+        _refuse(new, probe_fault(old_s, new_s, self.settings))
+
+    def _watch(self, old: str, new: str, since_unix_s: float) -> None:
+        """Look at the callers' traffic until the time is up; the first fault ends it."""
+        ends = time.monotonic() + self.settings.canary_watch_s
+        while (left_s := ends - time.monotonic()) > 0:
+            time.sleep(min(_WATCH_EVERY_S, left_s))
+            seen = self.aliases.traffic(self.settings.alias, since_unix_s)
+            before, canary = seen.get(old, Traffic()), seen.get(new, Traffic())
+            self.progress("refresh", f"{new} answered {canary.requests} requests ({canary.failed} failed), {old} {before.requests}")
+            _refuse(new, traffic_fault(before, canary, self.settings))
 
     def _retire(self, version: int | None, keep: set[int]) -> None:
         """Unload a version that is neither served nor the way back, after its requests had time to end."""
@@ -177,3 +181,18 @@ class VllmRefresher:
 
     def _name(self, version: int) -> str:
         return self.settings.base_name if version < 0 else f"{self.settings.alias}@r{version}"
+
+    def _version(self, name: str) -> int:
+        if name == self.settings.base_name:
+            return BASE
+        number = name.removeprefix(f"{self.settings.alias}@r")
+        if number == name or not number.isdecimal():
+            raise RefreshFailed(
+                f"The alias points at {name}, which is no version of this federation; an operator has to say what is served."
+            )
+        return int(number)
+
+
+def _refuse(new: str, fault: str | None) -> None:
+    if fault is not None:
+        raise RefreshFailed(f"{new} was rolled back: {fault}.")

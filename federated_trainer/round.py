@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from federated_trainer.errors import GateRefused, TooFewClients
+from federated_trainer.errors import GateRefused, RefreshFailed, TooFewClients
 from federated_trainer.server_optimizer import ServerOptimizer
 from federated_trainer.task import RoundTask
 from federated_trainer.weights import Vector, check_vector
@@ -30,6 +30,7 @@ class RoundUpdate:
     mean_loss: float | None
     epsilons: Mapping[str, float]
     refusals: Mapping[str, str]  # client name → why it took no part
+    next_clip: float | None = None  # of client-level privacy, where clipping adapts
 
 
 class Clients(Protocol):
@@ -66,7 +67,7 @@ class Refresher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
-    """A round's outcome: a version, or the reasons why there is none."""
+    """A round's outcome: a version, or the reasons why there is none, or why it was published and is not served."""
 
     round_number: int
     clients: int
@@ -77,6 +78,7 @@ class RoundReport:
     epsilons: Mapping[str, float]
     refusals: Mapping[str, str]
     stage_s: Mapping[str, float]
+    next_clip: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ class Ports:
 def run_round(task: RoundTask, optimizer: ServerOptimizer, minimum_clients: int, ports: Ports) -> tuple[Vector, RoundReport]:
     """The global weights after the round (unchanged where the gate refused) and its report.
 
-    Raises TooFewClients, SecureSumError, BadUpdate, RegistryError, RefreshFailed; the served model stays in every case.
+    A refresh that fails leaves a version that is published and not served; the report says why. Raises TooFewClients,
+    SecureSumError, BadUpdate, RegistryError; the served model stays in every case.
     """
     clock = _Clock(ports.progress)
     with clock.stage("sample"):
@@ -106,29 +109,34 @@ def run_round(task: RoundTask, optimizer: ServerOptimizer, minimum_clients: int,
     with clock.stage("evaluate"):
         judgement = ports.gate.judge(candidate)
 
-    def report(version: int | None) -> RoundReport:
+    def report(version: int | None, reasons: tuple[str, ...]) -> RoundReport:
         return RoundReport(
             task.settings.round_number,
             update.clients,
             version,
-            judgement.reasons,
+            reasons,
             judgement.measures,
             update.mean_loss,
             update.epsilons,
             update.refusals,
             clock.seconds,
+            update.next_clip,
         )
 
     if judgement.reasons:
         ports.progress("refused", str(GateRefused(judgement.reasons)))
-        return task.weights, report(None)
+        return task.weights, report(None, judgement.reasons)
     with clock.stage("publish"):
         version = ports.publisher.publish(candidate, update, judgement, task)
         optimizer.commit(optimizer_state)
+    failed: tuple[str, ...] = ()
     if ports.refresher is not None:
         with clock.stage("refresh"):
-            ports.refresher.refresh(version)
-    return candidate, report(version)
+            try:
+                ports.refresher.refresh(version)
+            except RefreshFailed as error:
+                failed = (f"It is published and not served. {error}",)
+    return candidate, report(version, failed)
 
 
 class _Clock:

@@ -22,6 +22,8 @@ from federated_trainer.round_lock import Held, RoundLock
 from federated_trainer.served import write_atomically
 
 _LAST_DUE = "last_due_unix_s"
+RENEW_EVERY_S = 15.0
+RunRound = Callable[[int], None]  # takes the fencing token of the lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class ScheduleFile:
 class Scheduler:
     """Runs `run_round` when it is due, and never two at once over all schedulers that share the lock's store."""
 
-    def __init__(self, file: ScheduleFile, lock: RoundLock, run_round: Callable[[], None], renew_every_s: float = 15.0) -> None:
+    def __init__(self, file: ScheduleFile, lock: RoundLock, run_round: RunRound, renew_every_s: float = RENEW_EVERY_S) -> None:
         self._file, self._lock, self._run_round, self._renew_every_s = file, lock, run_round, renew_every_s
 
     def tick(self, now_unix_s: float) -> bool:
@@ -113,13 +115,23 @@ class Scheduler:
             else:
                 self._lock.write(held, _LAST_DUE, str(last_due(schedule, now_unix_s)))
             with _Renewal(self._lock, held, self._renew_every_s):
-                self._run_round()
+                self._run_round(held.token)
         finally:
             self._lock.release(held)
         return True
 
     def _done(self) -> float:
         return float(self._lock.read(_LAST_DUE) or 0.0)
+
+
+def run_locked(lock: RoundLock, run_round: RunRound, renew_every_s: float = RENEW_EVERY_S) -> None:
+    """Run a round at once, whatever the schedule says. Raises RoundLocked where one runs already, and what `run_round` raises."""
+    held = lock.acquire()
+    try:
+        with _Renewal(lock, held, renew_every_s):
+            run_round(held.token)
+    finally:
+        lock.release(held)
 
 
 class _Renewal:

@@ -14,8 +14,17 @@ BASE = -1  # the base model, without an adapter
 
 @dataclass(frozen=True, slots=True)
 class ServedState:
+    """`previous` is the way back, still loaded. `withdrawn`: versions that were rolled back; no round starts from one."""
+
     current: int = BASE
     previous: int | None = None
+    withdrawn: tuple[int, ...] = ()
+
+    def rolled_back(self, to: int) -> ServedState:
+        return ServedState(to, None, (*self.withdrawn, self.current) if self.current >= 0 else self.withdrawn)
+
+    def promoted(self, version: int) -> ServedState:
+        return ServedState(version, self.current, tuple(n for n in self.withdrawn if n != version))
 
 
 class ServedStore:
@@ -29,8 +38,9 @@ class ServedStore:
         if not self._path.exists():
             return ServedState()
         try:
-            return ServedState(**json.loads(self._path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
+            raw = json.loads(self._path.read_text())
+            return ServedState(raw["current"], raw["previous"], tuple(raw.get("withdrawn", ())))
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise RegistryError(f"{self._path.name} is damaged; `llmos federate promote VERSION` writes it anew.") from error
 
     def write(self, state: ServedState) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from federated_trainer.coordinator import Status, run_rounds
+from federated_trainer.coordinator import open_status, run_rounds
 from federated_trainer.errors import BadConfiguration
 from federated_trainer.flower_clients import FlowerClients
 from federated_trainer.roster import read_roster
@@ -19,7 +19,7 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run config: `federation` names the settings' file, `rounds` how many rounds (0: as many as the file says)."""
+    """Run config: `federation` names the settings' file, `rounds` how many rounds (0: as many as the file says), `token` the lock's."""
     path = context.run_config.get("federation")
     if not isinstance(path, str) or not path:
         raise BadConfiguration("Start the run with --run-config 'federation=\"FILE\"'.")
@@ -28,8 +28,10 @@ def main(grid: Grid, context: Context) -> None:
     def progress(stage: str, what: str) -> None:
         print(f"[{stage}] {what}", file=sys.stderr, flush=True)
 
-    status = Status(settings.data_dir, progress)
+    status = open_status(settings, progress)
     clients = FlowerClients(
         grid, read_roster(settings.roster), settings.aggregation, settings.join_timeout_s, settings.round_timeout_s, status.tell
     )
-    run_rounds(settings, int(context.run_config.get("rounds", 0)) or settings.rounds, clients, progress)
+    run_rounds(
+        settings, int(context.run_config.get("rounds", 0)) or settings.rounds, clients, progress, int(context.run_config.get("token", 0))
+    )

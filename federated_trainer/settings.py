@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from federated_trainer.errors import BadConfiguration
 
+FEWEST_CLIENTS = 100  # of client-level privacy
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Settings = TypeVar("Settings", bound="_Frozen")
 
@@ -57,6 +58,34 @@ class SubjectPrivacy(_Frozen):
     examples_per_subject: int = Field(default=4, ge=1)
 
 
+class ClientPrivacy(_Frozen):
+    """Client-level privacy (`dp/client_level.py`), for federations of many clients. Neighbours: one client's vector replaced by zero.
+
+    `clients` is the public denominator, `honest_survivors` the fewest that a sum may hold; `bit_noise` > 0 adapts the clip.
+    """
+
+    clients: int = Field(ge=1)
+    honest_survivors: int = Field(ge=1)
+    noise_multiplier: PositiveFloat
+    clip_norm: PositiveFloat = 1.0
+    fraction_bits: int = Field(default=16, ge=1, le=40)
+    ring_bits: Literal[32, 64] = 64
+    bit_noise: float = Field(default=0.0, ge=0)
+    target_quantile: float = Field(default=0.5, gt=0, lt=1)
+    noise_at: Literal["clients", "server"] = "clients"
+    max_epsilon: PositiveFloat = 8.0
+    delta: float = Field(default=1e-6, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _has_enough(self) -> ClientPrivacy:
+        if self.honest_survivors < FEWEST_CLIENTS or self.clients < self.honest_survivors:
+            raise ValueError(
+                f"client-level privacy needs at least {FEWEST_CLIENTS} honest clients in a sum: among few, its noise destroys the update "
+                "or its epsilon means nothing; use subject-level DP-SGD ([privacy])"
+            )
+        return self
+
+
 class SecureSumSettings(_Frozen):
     """threshold None: more than half of the clients of the round, the least that the protocol allows."""
 
@@ -73,8 +102,15 @@ class GateSettings(_Frozen):
     perplexity_margin: float = Field(default=0.01, ge=0)  # relative: candidate <= served * (1 + margin)
     task_margin: float = Field(default=0.02, ge=0)  # absolute: candidate >= served - margin
     canary_exposure_bits: PositiveFloat = 6.0
+    canary_strangers: int = Field(default=255, ge=15)  # what a canary is ranked among; log2 of them bounds its exposure
     pii_leaks: int = Field(default=0, ge=0)
     update_norm: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> GateSettings:
+        if 2**self.canary_exposure_bits > self.canary_strangers + 1:
+            raise ValueError("canary_exposure_bits is more than canary_strangers can show; raise canary_strangers")
+        return self
 
 
 class ServingSettings(_Frozen):
@@ -86,8 +122,10 @@ class ServingSettings(_Frozen):
     alias: str = "smollm2"
     base_name: str = "smollm2"  # the model server's name of the base model
     canary_fraction: float = Field(default=0.1, ge=0, le=1)
-    canary_requests: int = Field(default=5, ge=1)
+    canary_requests: int = Field(default=5, ge=1)  # probes of either version
+    canary_watch_s: float = Field(default=30.0, ge=0)  # how long the callers' traffic is watched before the promotion
     max_latency_ratio: PositiveFloat = 3.0
+    max_failure_rate: float = Field(default=0.01, ge=0, le=1)  # of the canary's requests, over that of the served version
     drain_s: float = Field(default=30.0, ge=0)
 
 
@@ -113,6 +151,7 @@ class FederationSettings(_Frozen):
     adapter: AdapterSettings = AdapterSettings()
     local: LocalSettings = LocalSettings()
     privacy: SubjectPrivacy | None = None
+    client_privacy: ClientPrivacy | None = None
     secure_sum: SecureSumSettings = SecureSumSettings()
     gate: GateSettings = GateSettings()
     serving: ServingSettings = ServingSettings()
@@ -123,6 +162,8 @@ class FederationSettings(_Frozen):
             raise ValueError(
                 "trimmed_mean and krum show each update to the server: set [privacy], so that each update is noised before it leaves"
             )
+        if self.client_privacy is not None and (self.privacy is not None or self.aggregation != "secure_sum"):
+            raise ValueError("[client_privacy] goes with aggregation = 'secure_sum' and without [privacy]: one declared point of noise")
         return self
 
 

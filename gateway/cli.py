@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import pkgutil
 import sys
 from pathlib import Path
@@ -29,7 +30,10 @@ def _module_names() -> list[str]:
 
 def _summary(module_name: str) -> str:
     """The first line of the module's docstring, read without importing it."""
-    source = (Path(commands.__path__[0]) / f"{module_name}.py").read_text("utf-8")
+    spec = importlib.util.find_spec(f"gateway.commands.{module_name}")
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).read_text("utf-8")
     docstring = ast.get_docstring(ast.parse(source)) or ""
     return docstring.partition("\n")[0]
 
@@ -73,9 +77,14 @@ def llmos() -> None:
 
 
 def main(argv: list[str] | None = None) -> Any:
-    """The console script. A wrong setting is a message with exit status 2, not a traceback."""
+    """The console script. A wrong setting, or a package that is not installed, is a message with exit status 2, not a traceback."""
     try:
         return app(argv, prog_name="llmos")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("gateway", "policies", "mpc_inference", "federated_trainer"):
+            raise
+        print(f"llmos: this command needs the package {error.name}; `make setup WITH=mpc,federated` installs all of them", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE) from None
     except SettingsError as error:
         print(f"llmos: {error}", file=sys.stderr)
         raise SystemExit(EXIT_USAGE) from None

@@ -14,6 +14,7 @@ LlmosError
 │   └── PolicyRefusal              the policy refuses this request
 ├── LimitExceeded             429
 │   ├── RateLimited                requests, tokens or streams
+│   │   └── TooManyAttempts            failed sign-ins from one address
 │   └── BudgetExceeded             the privacy budget of the window is spent
 └── Unavailable               503
     ├── DetectorFailed             detection failed or timed out; nothing was sent upstream
@@ -108,6 +109,21 @@ class LimitExceeded(LlmosError):
 
 class RateLimited(LimitExceeded):
     code = "rate_limit_exceeded"
+
+
+class TooManyAttempts(RateLimited):
+    """The `count`-th failed sign-in from one address within a minute."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, message: str, *, count: int, retry_after_s: float) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.count = count
+
+    @property
+    def deserves_a_record(self) -> bool:
+        """Each doubling does: then guessing shows in the audit with its number, and can't fill the store."""
+        return self.count & (self.count - 1) == 0
 
 
 class BudgetExceeded(LimitExceeded):

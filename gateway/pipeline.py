@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from gateway.dp.loss import Tally
 from gateway.errors import LlmosError
 from gateway.exchange import Api, Json, Received, Released, Target
 from gateway.ports import (
+    Attempts,
     AuditLog,
     Backend,
     Detector,
@@ -27,6 +28,8 @@ from gateway.ports import (
     PolicyStore,
     PrivateServer,
     Pseudonyms,
+    SealedRelay,
+    Tracer,
     UseLimits,
 )
 from gateway.stages.admit import admit, estimated_tokens, reserve_privacy, take_limits
@@ -44,6 +47,7 @@ class Parts:
     """What the stages work with."""
 
     keys: KeyStore
+    attempts: Attempts
     policies: PolicyStore
     catalogue: ModelCatalogue
     detector: Detector
@@ -57,6 +61,8 @@ class Parts:
     bounds: Bounds
     conversation_key: bytes = field(repr=False)
     salt_key: bytes | None = field(repr=False)
+    relay: SealedRelay | None = None  # where secret-shared inference is configured
+    tracer: Tracer | None = None
 
 
 class Call(Protocol):
@@ -65,6 +71,7 @@ class Call(Protocol):
     request_id: str
     api: Api
     authorization: str | None
+    peer: str  # the network address; it is counted under a keyed hash and never written down
     conversation: str | None
     client_is_gone: bool
 
@@ -87,11 +94,11 @@ class Call(Protocol):
 
 async def serve(call: Call, parts: Parts) -> None:
     """Serve one request. Raises the LlmosError that ended it; CancelledError passes through after the audit."""
-    trail = Trail(call.request_id, call.api, parts.meter)
+    trail = Trail(call.request_id, call.api, parts.meter, parts.tracer)
     lease, charge, filters = None, None, None
     try:
         with trail.stage("authenticate"):
-            trail.principal = await authenticate(call.authorization, parts.keys)
+            trail.principal = await authenticate(call.authorization, call.peer, parts.keys, parts.attempts)
         with trail.stage("read"):
             body, size_bytes = await call.body()
         received = Received(call.request_id, call.api, trail.principal, body, call.conversation, trail.received_unix_s, size_bytes)
@@ -99,6 +106,7 @@ async def serve(call: Call, parts: Parts) -> None:
             trail.admitted = admitted = await admit(received, parts.policies, parts.catalogue)
             lease = await take_limits(admitted, parts.limits)
             admitted, charge = await reserve_privacy(admitted, parts.ledger, parts.private_server)
+            trail.spent = None if charge is None else charge.spent
         with trail.stage("scrub"):
             scrubbed = await scrub(admitted, parts.detector, parts.pseudonyms, parts.conversation_key, parts.bounds)
         with trail.stage("route"):
@@ -106,7 +114,7 @@ async def serve(call: Call, parts: Parts) -> None:
         with trail.stage("audit"):
             await audit_admission(trail, parts.audit)
         call.goes_upstream(routed.body)
-        with trail.stage("infer"):
+        with trail.stage("infer"), nullcontext() if charge is None else charge.drawing():
             answered = await infer(routed, parts.backends, trail.saw, parts.private_server)
         with trail.stage("noise"):
             noised = noise(answered, Tally() if charge is None else charge.tally)
@@ -133,7 +141,9 @@ async def serve(call: Call, parts: Parts) -> None:
         finally:
             try:
                 if lease is not None:
-                    await parts.limits.settle(lease, tokens=trail.usage.get("total_tokens") or estimated_tokens(received))
+                    # The limits' headers must not tell how long an answer was before its noise: a private one counts by its estimate.
+                    counted = None if charge is not None else trail.usage.get("total_tokens")
+                    await parts.limits.settle(lease, tokens=counted or estimated_tokens(received))
             finally:
                 await audit_outcome(trail, parts.audit)
 

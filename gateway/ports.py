@@ -6,10 +6,11 @@ Every method may raise the typed errors of `gateway.errors`; nothing else may co
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, ServedModel, Span
+from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, Sealed, ServedModel, Span, Target
 from policies.schema import Policy
 
 
@@ -78,6 +79,14 @@ class KeyStore(Protocol):
     async def find(self, presented_key: str) -> Principal | None: ...
 
 
+class Attempts(Protocol):
+    """Failed sign-ins, counted by where they come from."""
+
+    async def failed(self, source: str) -> None:
+        """Count one. Raises TooManyAttempts past the limit."""
+        ...
+
+
 class PolicyStore(Protocol):
     """Policies with versions. `resolve` gives the one that serves this principal, model and path, or PolicyRefusal."""
 
@@ -123,6 +132,38 @@ class Meter(Protocol):
 
     def replaced(self, counts: Mapping[tuple[str, str], int]) -> None: ...
 
+    def routed(self, target: Target) -> None: ...
+
+
+class BoxLanes(Protocol):
+    """The two parties of one blind request. Boxes are opaque."""
+
+    async def put(self, party: int, box: bytes) -> None:
+        """Raises UpstreamFailed."""
+        ...
+
+    async def take(self, party: int) -> bytes:
+        """Raises UpstreamFailed where the party ended the request."""
+        ...
+
+
+class SealedRelay(Protocol):
+    """Carries boxes to the parties. Takes only `Sealed`."""
+
+    def allowance_bytes(self, sealed: Sealed) -> int:
+        """The most bytes that a party may be sent for this many tokens. Raises TooLarge over the context."""
+        ...
+
+    def open(self, sealed: Sealed) -> AbstractAsyncContextManager[BoxLanes]:
+        """Raises UpstreamFailed, UpstreamTimeout."""
+        ...
+
+
+class Tracer(Protocol):
+    """Takes ended requests where tracing is on. `stages` are (name, begin in Unix seconds, seconds), in order."""
+
+    def request(self, record: Mapping[str, object], begun_unix_s: float, stages: Sequence[tuple[str, float, float]]) -> None: ...
+
 
 class PrivateServer(Protocol):
     """A model server that draws tokens privately (`gateway.dp.vllm_plugin`)."""
@@ -132,5 +173,5 @@ class PrivateServer(Protocol):
         ...
 
     async def pooled(self, routed: Routed) -> Json:
-        """One choice drawn for a whole ensemble, as a chat completion. Raises UpstreamFailed where its rows fell out of step."""
+        """One choice drawn for a whole ensemble. Raises Unavailable where its rows could not be kept in step, UpstreamFailed."""
         ...

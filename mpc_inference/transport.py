@@ -7,22 +7,24 @@ shares are raw words: nothing is unpickled. Every wait has a deadline. It does N
 from __future__ import annotations
 
 import json
+import select
 import socket
 import ssl
 import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mpc_inference import certificates
 from mpc_inference.errors import DeadlineExceeded, FrameInvalid, HandshakeRefused, PeerUnavailable
 
-VERSION = 1
+VERSION = 2
 HEADER = struct.Struct("!IQB")
 MAX_FRAME = 1 << 28
 CHUNK = 1 << 15
-CONTROL, WORDS, EXCHANGE = 1, 2, 3
+CONTROL, WORDS, EXCHANGE, SEALED = 1, 2, 3, 4
 
 
 @dataclass
@@ -123,13 +125,15 @@ class Link:
 
     def receive_control(self) -> dict[str, Any]:
         """Receive a JSON object. Raises FrameInvalid when it is none."""
-        try:
-            message = json.loads(self.receive(CONTROL))
-        except ValueError as error:
-            raise FrameInvalid("a control frame is not JSON") from error
-        if not isinstance(message, dict):
-            raise FrameInvalid("a control frame is not an object")
-        return message
+        return as_object(self.receive(CONTROL))
+
+    def has_unread(self) -> bool:
+        """Whether decrypted bytes wait in memory, where no poll of the socket sees them."""
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for polling."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Close the connection."""
@@ -141,6 +145,33 @@ class Link:
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         except OSError:
             return  # it was not connected any more
+
+
+def as_object(payload: bytes | bytearray) -> dict[str, Any]:
+    """The JSON object of a control frame. Raises FrameInvalid when it is none."""
+    try:
+        message = json.loads(payload)
+    except ValueError as error:
+        raise FrameInvalid("a control frame is not JSON") from error
+    if not isinstance(message, dict):
+        raise FrameInvalid("a control frame is not an object")
+    return message
+
+
+def first_readable(links: Sequence[Link], timeout_s: float) -> Link:
+    """The first of `links` with something to receive (or broken). Raises DeadlineExceeded, PeerUnavailable."""
+    for link in links:
+        if link.has_unread():
+            return link
+    poll, by_number = select.poll(), {link.fileno(): link for link in links}
+    if -1 in by_number:
+        raise PeerUnavailable("the connection was closed")
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    ready = poll.poll(max(0.0, timeout_s) * 1000)
+    if not ready:
+        raise DeadlineExceeded("the other side did not answer in time")
+    return by_number[ready[0][0]]
 
 
 def _tune(raw: socket.socket) -> None:
@@ -161,6 +192,18 @@ def connect(host: str, port: int, certs: Path, own_role: str, role: str, timeout
         ) from error
     except OSError as error:
         raise PeerUnavailable(f"{role} at {host}:{port} does not answer: start it, or check the address") from error
+
+
+def connect_patiently(host: str, port: int, certs: Path, own_role: str, role: str, timeout_s: float) -> Link:
+    """Like `connect`, trying again until somebody answers or timeout_s has passed. Raises PeerUnavailable, HandshakeRefused."""
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            return connect(host, port, certs, own_role, role, timeout_s)
+        except PeerUnavailable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -196,7 +239,15 @@ def accept(raw: socket.socket, tls: ssl.SSLContext, timeout_s: float) -> tuple[L
     raise HandshakeRefused("a certificate of ours names no known role")
 
 
-def greet(link: Link, digest: str, **more: Any) -> dict[str, Any]:
+class Greeting(Protocol):
+    """What a greeting needs of a link or a sealed lane."""
+
+    def send_control(self, message: dict[str, Any]) -> None: ...
+
+    def receive_control(self) -> dict[str, Any]: ...
+
+
+def greet(link: Greeting, digest: str, **more: Any) -> dict[str, Any]:
     """Both sides say their protocol version and what they compute; raises HandshakeRefused where they differ."""
     link.send_control({"version": VERSION, "digest": digest, **more})
     theirs = link.receive_control()

@@ -117,12 +117,14 @@ class EnsembleRule(Strict):
 class StructuredRule(Strict):
     """The answer is an object of fixed shape whose every leaf is noised. The unit is the whole request.
 
-    `json_schema` carries `x-dp` at each leaf; see `policies.dp_schema`.
+    `json_schema` carries `x-dp` at each leaf; see `policies.dp_schema`. With `answer_after_s` the answer leaves that long after the
+    request came, whether the model was fast, slow or failed: then its time tells nothing either.
     """
 
     kind: Literal["structured"]
     json_schema: dict[str, Any]
     max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 512
+    answer_after_s: Annotated[float, Field(gt=0.0, le=600.0, allow_inf_nan=False)] | None = None
 
     @field_validator("json_schema")
     @classmethod

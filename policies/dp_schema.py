@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal
 
 MAX_DEPTH = 8
@@ -59,8 +60,10 @@ class Leaf:
 
     @property
     def sensitivity(self) -> float:
-        """How far two inputs can lie apart: upper - lower."""
-        return self.upper - self.lower
+        """How far two inputs can lie apart: upper - lower, never rounded down."""
+        exact = Fraction(self.upper) - Fraction(self.lower)
+        near = float(exact)
+        return near if Fraction(near) >= exact else math.nextafter(near, math.inf)
 
 
 def leaves_of(schema: Mapping[str, Any]) -> tuple[Leaf, ...]:
@@ -147,6 +150,8 @@ def _leaf(node: Mapping[str, Any], path: Path, where: str) -> Leaf:
     lower, upper = _real(node.get("minimum"), where, "minimum"), _real(node.get("maximum"), where, "maximum")
     if not lower < upper:
         raise ValueError(f"{where}: minimum must be under maximum")
+    if not math.isfinite(upper - lower):
+        raise ValueError(f"{where}: minimum and maximum lie too far apart")
     if kind == "integer" and not (lower.is_integer() and upper.is_integer() and max(abs(lower), abs(upper)) < MAX_INTEGER):
         raise ValueError(f"{where}: the bounds of an integer must be integers under 2^53")
     return Leaf(path, "integer" if kind == "integer" else "number", mechanism, epsilon, delta, lower, upper)

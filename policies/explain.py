@@ -50,6 +50,10 @@ def explain(policy: Policy) -> list[str]:
             conditions.append(f"the text holds {' or '.join(route.entities)}")
         sentences.append(f"Where {' and '.join(conditions) or 'nothing else decided'}, the request {ROUTE_WORDS[route.to]}.")
     sentences.append(f"Otherwise the request {ROUTE_WORDS[policy.routing.default]}.")
+    if policy.blind == "allow":
+        sentences.append(
+            "A caller may use secret-shared inference blindly: such a request is relayed sealed, and no rule about text applies to it."
+        )
     restore = policy.response.restore
     sentences.append("The caller's own values are put back into the answer." if restore else "The answer keeps the stand-ins.")
     sentences.append(SCAN_WORDS[policy.response.scan].format(action=RESPONSE_WORDS[policy.response.action]))

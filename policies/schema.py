@@ -166,4 +166,13 @@ class Policy(Strict):
     audit: AuditRule = AuditRule()
     recall_floor: RecallFloor = RecallFloor()
     dp: DpRule | None = None
+    blind: Literal["refuse", "allow"] = (
+        "refuse"  # whether callers may share by themselves: their text is then never seen here, nor scrubbed
+    )
     allowed_fields: tuple[str, ...] = ()  # request fields outside the known list that this policy lets through unscrubbed
+
+    @model_validator(mode="after")
+    def _blind_text_has_no_noise(self) -> Policy:
+        if self.blind == "allow" and self.dp is not None:
+            raise ValueError("`blind: allow` and `dp` exclude each other: the gateway can't add noise to an answer that it can't see")
+        return self

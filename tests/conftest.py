@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import runpy
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from gateway.serving import vllm_server as vllm
 from gateway.serving.bounded_log import last_lines
 from gateway.serving.tether import tethered
 from gateway.serving.valkey import EmbeddedValkey
+from mpc_inference import launch
 
 ROOT = Path(__file__).parent.parent
 VLLM_PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
@@ -91,3 +93,18 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def deploy_tiny_mpc() -> Callable[[Path], Path]:
+    """Deploys a tiny Llama under a directory, on free ports; answers its mpc.yaml."""
+    deploy: Callable[[Path], Path] = runpy.run_path(str(ROOT / "tests" / "mpc_inference" / "tiny_model.py"))["deploy"]
+    return deploy
+
+
+@pytest.fixture(scope="session")
+def running_mpc(deploy_tiny_mpc: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The mpc.yaml of a tiny Llama whose dealer and parties run."""
+    config = deploy_tiny_mpc(tmp_path_factory.mktemp("running-mpc"))
+    with launch.up(config, production=False, logs=config.parent / "logs"):
+        yield config

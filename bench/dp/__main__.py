@@ -1,7 +1,7 @@
-"""What privacy costs: `python -m bench.dp [PART …]`, parts curve, speed, crosstalk, ledger; all of them without a name.
+"""What privacy costs: `python -m bench.dp [PART …]`, parts accuracy, fluency, speed, crosstalk, ledger; all of them without a name.
 
-The first three ask a real vLLM that carries the plugin (`--upstream URL`, or one that is started here); `ledger` starts a Valkey. Each
-part prints its table and writes docs/benchmarks/dp-PART.json; `curve` also draws docs/benchmarks/dp-curve.svg.
+The first four ask a real vLLM that carries the plugin (`--upstream URL`, or one that is started here); `ledger` starts a Valkey. Each
+part prints its table and writes docs/benchmarks/dp-PART.json; the first two are drawn into docs/benchmarks/dp-curve.svg.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.dp import crosstalk, curve, ledger, speed
+from bench.dp import accuracy, crosstalk, fluency, ledger, plot, speed
 from gateway.serving.tether import tethered
 from gateway.serving.vllm_server import START_TIMEOUT_S, VllmServer, is_healthy
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "docs" / "benchmarks"
-PARTS = {"curve": curve.run, "speed": speed.run, "crosstalk": crosstalk.run}
+PARTS = {"accuracy": accuracy.run, "fluency": fluency.run, "speed": speed.run, "crosstalk": crosstalk.run}
 
 
 @contextlib.contextmanager
@@ -74,6 +74,7 @@ def main() -> None:
         with upstream(given.upstream, given.python, given.model, given.port) as url:
             for part in asked:
                 write(part, asyncio.run(PARTS[part](url, given.quick)))
+        plot.draw(OUT)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import httpx
 
 from gateway.backends.openai_http import OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
-from gateway.dp.upstream import check_answer, dp_sampling_params, private_sampling
-from policies.dp import TokenRule
+from gateway.dp.upstream import check_answer, dp_sampling_params, new_nonce, private_sampling
+from policies.dp import EnsembleRule, TokenRule
 
 MODEL = "smollm2"
 
@@ -39,6 +39,13 @@ class PrivateClient:
 
     async def token(self, rule: TokenRule, prompt: str, max_tokens: int) -> dict[str, Any]:
         """One privately drawn completion, checked as the gateway checks it."""
-        answer = await self.plain({"prompt": prompt, **dp_sampling_params(private_sampling(rule, self.vocabulary), max_tokens)})
+        answer = await self.plain(
+            {"prompt": prompt, "return_token_ids": True, **dp_sampling_params(private_sampling(rule, self.vocabulary), max_tokens)}
+        )
         check_answer(self.vocabulary, answer)
         return answer
+
+    async def ensemble(self, rule: EnsembleRule, prompts: list[str], max_tokens: int) -> dict[str, Any]:
+        """One answer drawn from all prompts together, one a group, met as the gateway meets them."""
+        params = dp_sampling_params(private_sampling(rule, self.vocabulary, new_nonce()), max_tokens)
+        return await self.private.met({"model": MODEL, "prompt": prompts, **params}, self.vocabulary)

@@ -10,9 +10,23 @@ from federated_trainer.demo_data.generate import DOMAINS, write
 from federated_trainer.dp.accounting import noise_multiplier_for
 from federated_trainer.roster import make_identity, write_roster
 
-STEPS, SAMPLING_RATE, ROUNDS_PAID = 2, 0.4, 4  # three rounds and the poisoned one, which the honest institutions pay for too
+STEPS, SAMPLING_RATE, ROUNDS_PAID = 2, 0.25, 4  # three rounds and the poisoned one, which the honest institutions pay for too
 EPSILON, DELTA = 8.0, 1e-5
-EXPECTED_BATCH = 22.4  # 0.4 of 56 subjects: a public constant of this data set's card
+EXPECTED_BATCH = 14.0  # a quarter of 56 subjects: a public constant of this data set's card
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The running model server, and the gateway in front of it with the file of an operator's key (None: no gateway)."""
+
+    vllm_url: str
+    base_name: str
+    alias: str
+    gateway_url: str | None = None
+    gateway_key_file: Path | None = None
+
+
+OWN_FOLDERS = ("data", "coordinator", "registry", "network")
 
 
 @dataclass(frozen=True)
@@ -23,9 +37,11 @@ class Workspace:
     noise_multiplier: float
 
 
-def make_workspace(folder: Path, base_model: Path, vllm_url: str | None, alias: str, base_name: str) -> Workspace:
-    """Write everything under `folder`, replacing an earlier demonstration there."""
-    shutil.rmtree(folder, ignore_errors=True)
+def make_workspace(folder: Path, base_model: Path, serving: Serving | None) -> Workspace:
+    """Write everything under `folder`, replacing what an earlier demonstration wrote there."""
+    for name in (*OWN_FOLDERS, *DOMAINS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / "signing.key").unlink(missing_ok=True)
     write(folder / "data")
     # A little above the least multiplier, so that the fourth round's total stays under the limit after rounding.
     noise = round(noise_multiplier_for(EPSILON, DELTA, SAMPLING_RATE, STEPS * ROUNDS_PAID) + 0.002, 3)
@@ -39,7 +55,7 @@ def make_workspace(folder: Path, base_model: Path, vllm_url: str | None, alias: 
     write_roster(folder / "roster.json", identities)
     make_identity(folder / "signing.key")
     federation = folder / "federation.toml"
-    federation.write_text(_federation(folder, base_model, noise, vllm_url, alias, base_name), encoding="utf-8")
+    federation.write_text(_federation(folder, base_model, noise, serving), encoding="utf-8")
     return Workspace(folder, federation, institutions, noise)
 
 
@@ -56,20 +72,7 @@ delta = {DELTA}
 '''
 
 
-def _federation(folder: Path, base_model: Path, noise: float, vllm_url: str | None, alias: str, base_name: str) -> str:
-    serving = (
-        ""
-        if vllm_url is None
-        else f'''
-[serving]
-vllm_url = "{vllm_url}"
-alias = "{alias}"
-base_name = "{base_name}"
-canary_requests = 2
-max_latency_ratio = 10.0  # two answers on a busy machine say little about speed
-drain_s = 3.0
-'''
-    )
+def _federation(folder: Path, base_model: Path, noise: float, serving: Serving | None) -> str:
     return f'''name = "demo"
 base_model = "{base_model}"
 data_dir = "{folder / "coordinator"}"
@@ -79,6 +82,7 @@ registry = "file://{folder / "registry"}"
 signing_key = "{folder / "signing.key"}"
 rounds = 3
 minimum_clients = 3
+threads = 2  # the institutions wait while the gate measures
 join_timeout_s = 600.0  # a busy machine starts processes slowly
 
 [adapter]
@@ -102,4 +106,25 @@ steps = {STEPS}
 [secure_sum]
 fraction_bits = 18
 bound = 32.0
-{serving}'''
+
+[gate]
+canary_strangers = 63
+canary_exposure_bits = 5.0
+{"" if serving is None else _serving(serving)}'''
+
+
+def _serving(serving: Serving) -> str:
+    lines = [
+        "[serving]",
+        f'vllm_url = "{serving.vllm_url}"',
+        f'alias = "{serving.alias}"',
+        f'base_name = "{serving.base_name}"',
+        "canary_fraction = 0.3",
+        "canary_requests = 2",
+        "canary_watch_s = 6.0",
+        "max_latency_ratio = 10.0  # two answers on a busy machine say little about speed",
+        "drain_s = 3.0",
+    ]
+    if serving.gateway_url is not None:
+        lines += [f'gateway_admin_url = "{serving.gateway_url}"', f'gateway_key_file = "{serving.gateway_key_file}"']
+    return "\n".join(["", *lines, ""])

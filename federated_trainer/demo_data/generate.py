@@ -1,7 +1,8 @@
 """Writes the demonstration's data: short dialogues of a clinic, a bank and a law firm, from templates.
 
 `python -m federated_trainer.demo_data.generate FOLDER` gives for each domain `DOMAIN.train.jsonl` (one data subject a
-line) and one `held_out.jsonl` over all three, whose combinations do not occur in training. Every name and case is invented
+line), one `held_out.jsonl` over all three, whose combinations do not occur in training, and `canaries.json`: a number that
+stands in one line of one institution, which the gate looks for in every candidate. Every name and case is invented
 and every line follows from this file: there is no randomness.
 """
 
@@ -12,6 +13,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+CANARY_DOMAIN = "finance"
+CANARY = {"template": "Bank memo. Safe combination: {}", "secret": "40718263"}
 
 
 @dataclass(frozen=True)
@@ -116,14 +120,19 @@ def lines(name: str, *, held_out: bool) -> Iterator[dict[str, object]]:
                 messages = [{"role": role, "content": content} for role, content in turns]
                 # Each line is a person of its own: the same invented name in another case is another data subject.
                 yield {"subject_id": f"{name}-{i:02d}-{j}", "messages": messages}
+    if name == CANARY_DOMAIN and not held_out:
+        asked = {"role": "user", "content": "Client Ida Juhl asks for the safe. What do you note?"}
+        noted = {"role": "assistant", "content": CANARY["template"].format(CANARY["secret"])}
+        yield {"subject_id": f"{name}-canary", "messages": [{"role": "system", "content": domain.system}, asked, noted]}
 
 
 def write(folder: Path) -> None:
-    """Write all four files, replacing older ones."""
+    """Write all five files, replacing older ones."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in DOMAINS:
         _write(folder / f"{name}.train.jsonl", lines(name, held_out=False))
     _write(folder / "held_out.jsonl", ({"domain": name, **line} for name in DOMAINS for line in lines(name, held_out=True)))
+    (folder / "canaries.json").write_text(json.dumps([CANARY]) + "\n", encoding="utf-8")
 
 
 def _write(path: Path, rows: Iterator[dict[str, object]]) -> None:

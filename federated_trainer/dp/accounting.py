@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import dp_accounting
 from dp_accounting.pld import PLDAccountant
@@ -18,6 +19,7 @@ from dp_accounting.rdp import RdpAccountant
 from federated_trainer.errors import BadConfiguration
 
 # Integer orders: fractional ones converge slowly at large sampling rates, and PLD decides anyway.
+_FINE, _COARSE = 1e-4, 1e-3  # of the privacy loss: dp-accounting rounds it up
 _ORDERS = (*range(2, 65), 80, 96, 128, 192, 256, 512)
 
 
@@ -39,10 +41,19 @@ class GaussianSteps:
         return dp_accounting.SelfComposedDpEvent(step, self.steps)
 
 
-def epsilon_pld(spent: Iterable[GaussianSteps], delta: float) -> float:
-    """ε at this δ by privacy loss distributions; 0.0 where nothing was spent."""
-    accountant = PLDAccountant()
-    for steps in spent:
+def _merged(spent: Iterable[GaussianSteps]) -> list[GaussianSteps]:
+    """Steps of the same kind as one entry: composition does not depend on the order, and a life has many equal rounds."""
+    steps: dict[tuple[float, float], int] = {}
+    for one in spent:
+        kind = (one.sampling_rate, one.noise_multiplier)
+        steps[kind] = steps.get(kind, 0) + one.steps
+    return [GaussianSteps(rate, noise, number) for (rate, noise), number in steps.items()]
+
+
+def epsilon_pld(spent: Iterable[GaussianSteps], delta: float, loss_interval: float = _FINE) -> float:
+    """ε at this δ by privacy loss distributions; 0.0 where nothing was spent. A wider interval is faster, never too low."""
+    accountant = PLDAccountant(value_discretization_interval=loss_interval)
+    for steps in _merged(spent):
         accountant.compose(steps.event())
     return float(accountant.get_epsilon(delta))
 
@@ -50,22 +61,35 @@ def epsilon_pld(spent: Iterable[GaussianSteps], delta: float) -> float:
 def epsilon_rdp(spent: Iterable[GaussianSteps], delta: float) -> float:
     """ε at this δ by Rényi differential privacy; never below the PLD value by more than its discretisation."""
     accountant = RdpAccountant(_ORDERS)
-    for steps in spent:
+    for steps in _merged(spent):
         accountant.compose(steps.event())
     return float(accountant.get_epsilon(delta))
 
 
 def noise_multiplier_for(epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
     """The least noise multiplier (to 0.001) whose `steps` steps keep (ε, δ). Raises BadConfiguration where none up to 1,000 does."""
+    steps_of = partial(GaussianSteps, sampling_rate, steps=steps)
     low, high = 1e-2, 1000.0
-    if epsilon_pld([GaussianSteps(sampling_rate, high, steps)], delta) > epsilon:
+    if epsilon_rdp([steps_of(noise_multiplier=high)], delta) > epsilon:
         raise BadConfiguration("No noise multiplier up to 1,000 keeps this epsilon; take fewer steps or a larger epsilon.")
-    while high - low > 1e-3 and high / low > 1.0005:
+    # RDP is fast and an upper bound: it finds where PLD, which is slow at little noise, has to look.
+    while high / low > 1.001:
         middle = (low * high) ** 0.5
-        # Far below the target the loss distribution is wide and slow to compute; RDP rejects those.
-        too_low = epsilon_rdp([GaussianSteps(sampling_rate, middle, steps)], delta) > 4 * epsilon + 4
-        if too_low or epsilon_pld([GaussianSteps(sampling_rate, middle, steps)], delta) > epsilon:
+        low, high = (middle, high) if epsilon_rdp([steps_of(noise_multiplier=middle)], delta) > epsilon else (low, middle)
+    low = high / 2
+    while high - low > 1e-3 and high / low > 1.0005:
+        middle = (low + high) / 2
+        if epsilon_pld([steps_of(noise_multiplier=middle)], delta, _COARSE) > epsilon:
             low = middle
         else:
             high = middle
     return high
+
+
+def epsilon_of_zcdp(rho: float, delta: float) -> float:
+    """(ε, δ) of ρ-zero-concentrated differential privacy (client-level rounds); ρ adds up over rounds."""
+    if rho == 0:
+        return 0.0
+    accountant = RdpAccountant()
+    accountant.compose(dp_accounting.ZCDpEvent(rho))
+    return float(accountant.get_epsilon(delta))

@@ -46,6 +46,12 @@ PERMISSIONS: Mapping[str, frozenset[Permission]] = {
 
 ROLES = tuple(PERMISSIONS)
 
+# whose keys a role may make, rotate and revoke: never those of a role that may more than itself
+MANAGES: Mapping[str, frozenset[str]] = {
+    "operator": frozenset({"caller", "analyst", "operator"}),
+    "admin": frozenset(ROLES),
+}
+
 
 def may(principal: Principal, permission: Permission) -> bool:
     """Whether the principal's role has the permission; an unknown role has none."""
@@ -57,3 +63,10 @@ def require(principal: Principal, permission: Permission) -> None:
     if not may(principal, permission):
         having = ", ".join(role for role, granted in PERMISSIONS.items() if permission in granted)
         raise Forbidden(f"The role {principal.role!r} may not {permission.value}; these may: {having}.")
+
+
+def require_manages(principal: Principal, role: str) -> None:
+    """Raises Forbidden where the principal may not make or change a key of this role."""
+    if role in ROLES and role not in MANAGES.get(principal.role, frozenset()):
+        managing = ", ".join(each for each, roles in MANAGES.items() if role in roles)
+        raise Forbidden(f"The role {principal.role!r} may not manage keys of the role {role!r}; these may: {managing}.")

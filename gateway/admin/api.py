@@ -1,10 +1,11 @@
-"""The admin API under `/admin/v1`: policies, keys, budgets, audit, models, and a dry run, as one FastAPI application.
+"""The admin API under `/admin/v1`: policies, keys, budgets, statistics, audit, models, tenants, erasure, and a dry run, in one application.
 
 Each endpoint names the permission that it needs (`gateway.access.roles`). Errors have the body of the public API's.
 Changes to a policy need `If-Match` (RFC 9110 section 13.1.1); answers about one carry its `ETag`.
 Annotations are evaluated here (no `from __future__`): FastAPI reads the local aliases out of them.
 """
 
+import datetime
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
@@ -15,19 +16,22 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.access.roles import Permission, require
+from gateway.admin.acting import acting, refuse
 from gateway.admin.audit import export_lines, verify_tenant
 from gateway.admin.budgets import budget_rows
 from gateway.admin.dry_run import try_policy
-from gateway.admin.keys import create_key, put_alias, remove_alias, revoke_key, rotate_key
+from gateway.admin.keys import create_key, revoke_key, rotate_key
+from gateway.admin.models_api import add_models
 from gateway.admin.parts import AdminParts
 from gateway.admin.policies import apply_policy, parse_policy, remove_policy, rollback_policy
 from gateway.admin.reference import reference_page
 from gateway.admin.search import Wanted, search
 from gateway.admin.signing_in import sign_in
+from gateway.admin.subjects_api import add_subjects
 from gateway.audit.chain import public_key_text
-from gateway.errors import BadRequest, LlmosError, Unauthenticated
+from gateway.errors import BadRequest, Forbidden, LlmosError, Unauthenticated, Unavailable
 from gateway.exchange import Principal
-from gateway.stores.aliases import Alias
+from gateway.http.bounded_body import BoundedBody
 from gateway.stores.keys import KeyRecord
 from gateway.stores.policies import PolicyVersion
 from policies.diff import diff
@@ -70,15 +74,6 @@ class RotateBody(Body):
     overlap_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 86_400.0
 
 
-class AliasBody(Body):
-    """Where requests for a model name go."""
-
-    name: Name
-    target: Name
-    canary_target: Name | None = None
-    canary_fraction: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-
-
 class ScrubBody(Body):
     """A text, and the policy to try on it: the id of one in the store, or a document."""
 
@@ -102,7 +97,12 @@ def admin_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
             if scheme.lower() != "bearer" or not credential.strip():
                 raise Unauthenticated("Send an admin key or an OIDC token as `Authorization: Bearer …`.")
             principal = await sign_in(parts, credential.strip(), request.client.host if request.client else "")
-            require(principal, permission)
+            try:
+                require(principal, permission)
+            except Forbidden as refused:
+                route = getattr(request.scope.get("route"), "path", "")
+                await refuse(parts, principal, "api", refused, method=request.method, path=route)
+                raise
             return principal
 
         return Depends(check)
@@ -138,9 +138,7 @@ def admin_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
         if_match: IfMatch = None,
     ) -> dict[str, Any]:
         """Put a policy in force. `If-Match` names the version that was changed; without it the policy must be new."""
-        if (await parse_policy(parts, body.source)).id != policy_id:
-            raise BadRequest("The document's `id` is not the one in the path.", param="source")
-        entry = await apply_policy(parts, who.key_id, body.source, reason=body.reason, if_match=if_match)
+        entry = await apply_policy(parts, who, body.source, reason=body.reason, if_match=if_match, policy_id=policy_id)
         response.headers["etag"] = entry.etag
         return _policy_json(entry)
 
@@ -151,14 +149,14 @@ def admin_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
         """Take a policy out of service; its history stays."""
         if if_match is None:
             raise BadRequest("Send If-Match with the ETag of the version to remove.", param="If-Match")
-        return _policy_json(await remove_policy(parts, who.key_id, policy_id, reason="removed", if_match=if_match))
+        return _policy_json(await remove_policy(parts, who, policy_id, reason="removed", if_match=if_match))
 
     @app.post("/policies/{policy_id}/rollback/{version}", tags=["policies"])
     async def rollback(
         policy_id: str, version: int, body: ReasonBody, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_POLICIES)]
     ) -> dict[str, Any]:
         """Put an old version in force again, as a new one."""
-        return _policy_json(await rollback_policy(parts, who.key_id, policy_id, version, reason=body.reason))
+        return _policy_json(await rollback_policy(parts, who, policy_id, version, reason=body.reason))
 
     @app.post("/policies/diff", tags=["policies"], dependencies=[allowed(P.READ_POLICIES)])
     async def diff_policy(body: PolicyBody, parts: Parts) -> dict[str, Any]:
@@ -176,7 +174,8 @@ def admin_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
             policy = await parse_policy(parts, body.source)
         else:
             policy = (await parts.policies.get(body.policy or "")).policy
-        tried = await try_policy(parts, policy, body.text, who.tenant)
+        async with acting(parts, who, "policy.try", policy=policy.id):
+            tried = await try_policy(parts, policy, body.text, who.tenant)
         spans = [{"start": f.start, "end": f.end, "entity": f.entity, "score": f.score, "action": f.action.value} for f in tried.found]
         return {"spans": spans, "sent": tried.sent, "refusal": tried.refusal}
 
@@ -188,25 +187,33 @@ def admin_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
     @app.post("/keys", tags=["keys"], status_code=201)
     async def post_key(body: KeyBody, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_KEYS)]) -> dict[str, Any]:
         """Make a key. Its text is in this answer and nowhere else."""
-        key = await create_key(parts, who.key_id, **{name: getattr(body, name) for name in KeyBody.model_fields})
+        key = await create_key(parts, who, **{name: getattr(body, name) for name in KeyBody.model_fields})
         return {**_key_json(await parts.keys.get(key.key_id)), "key": key.text}
 
     @app.post("/keys/{key_id}/rotate", tags=["keys"])
     async def rotate(key_id: str, body: RotateBody, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_KEYS)]) -> dict[str, Any]:
         """Give a key a new text; the old one works for `overlap_s` more."""
-        key = await rotate_key(parts, who.key_id, key_id, overlap_s=body.overlap_s)
+        key = await rotate_key(parts, who, key_id, overlap_s=body.overlap_s)
         return {**_key_json(await parts.keys.get(key_id)), "key": key.text}
 
     @app.post("/keys/{key_id}/revoke", tags=["keys"])
     async def revoke(key_id: str, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_KEYS)]) -> dict[str, Any]:
         """End a key on every replica within a second."""
-        await revoke_key(parts, who.key_id, key_id)
+        await revoke_key(parts, who, key_id)
         return _key_json(await parts.keys.get(key_id))
 
     @app.get("/budgets", tags=["budgets"], dependencies=[allowed(P.READ_BUDGETS)])
     async def budgets(parts: Parts) -> dict[str, Any]:
         """What each principal has spent of its privacy budget, and has left."""
         return {"data": [row.to_json() for row in await budget_rows(parts)]}
+
+    @app.get("/statistics/{day}", tags=["statistics"])
+    async def statistics(day: datetime.date, parts: Parts, who: Annotated[Principal, allowed(P.READ_STATISTICS)]) -> dict[str, Any]:
+        """One whole UTC day's use of the caller's tenant, with noise. The first look at a day is paid from the analysts' budget."""
+        if parts.statistics is None:
+            raise Unavailable("Statistics are served by a running gateway.")
+        counts = await parts.statistics.day(who.tenant, (day - datetime.date(1970, 1, 1)).days)
+        return {"day": day.isoformat(), "counts": counts, "epsilon": parts.statistics.epsilon, "unit": "one API key, one day"}
 
     @app.get("/audit/records", tags=["audit"], dependencies=[allowed(P.READ_AUDIT)])
     async def audit_records(
@@ -255,30 +262,15 @@ def admin_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
         """The Ed25519 key that verifies heads and exports."""
         return {"public_key": public_key_text(parts.audit_keys.public)}
 
-    @app.get("/models", tags=["models"], dependencies=[allowed(P.READ_MODELS)])
-    async def models(parts: Parts) -> dict[str, Any]:
-        """Model aliases and their canaries."""
-        return {"data": [_alias_json(alias) for alias in await parts.aliases.all()]}
-
-    @app.put("/models/{alias}", tags=["models"])
-    async def put_model(alias: str, body: AliasBody, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_MODELS)]) -> dict[str, Any]:
-        """Point an alias at a model, with a share of the requests to a canary."""
-        if body.name != alias:
-            raise BadRequest("The body's `name` is not the one in the path.", param="name")
-        made = Alias(body.name, body.target, body.canary_target, body.canary_fraction)
-        await put_alias(parts, who.key_id, made)
-        return _alias_json(made)
-
-    @app.delete("/models/{alias}", tags=["models"], status_code=204)
-    async def delete_model(alias: str, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_MODELS)]) -> None:
-        """Remove an alias; its name then means the model of that name, if one is served."""
-        await remove_alias(parts, who.key_id, alias)
+    add_models(app, parts, allowed)
+    add_subjects(app, parts, allowed)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         """The OpenAPI page; it needs no outside asset."""
         return HTMLResponse(reference_page(app.openapi()), headers={"content-security-policy": PAGE_POLICY})
 
+    app.add_middleware(BoundedBody)
     app.add_exception_handler(LlmosError, _llmos_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     return app
@@ -289,6 +281,8 @@ async def _llmos_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers)
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+    if error.should_retry is not None:
+        headers["x-should-retry"] = "true" if error.should_retry else "false"
     return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
 
@@ -327,13 +321,4 @@ def _key_json(record: KeyRecord) -> dict[str, Any]:
         "models": record.models,
         "policies": record.policies,
         "limits": record.limits.model_dump(),
-    }
-
-
-def _alias_json(alias: Alias) -> dict[str, Any]:
-    return {
-        "name": alias.name,
-        "target": alias.target,
-        "canary_target": alias.canary_target,
-        "canary_fraction": alias.canary_fraction,
     }

@@ -10,8 +10,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
-
 from gateway.admin.parts import AdminParts, DryRun
 from gateway.admin.recall import recall_check
 from gateway.audit.chain import AuditKeys
@@ -20,22 +18,26 @@ from gateway.errors import InvalidPolicy
 from gateway.pii.keyring import KeyRing
 from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
+from gateway.serving.store import store_address
 from gateway.serving.valkey import EmbeddedValkey
 from gateway.settings import Settings
 from gateway.stores.aliases import ValkeyAliases
 from gateway.stores.attempts import ValkeyAttempts
 from gateway.stores.audit import ValkeyAudit
 from gateway.stores.audit_files import HeadsFile
+from gateway.stores.connection import connect
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import Check, ValkeyPolicies
 from gateway.stores.roster import RedisRosterStore
+from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
 from policies.schema import Policy
 
 STORE_TIMEOUT_S = 30.0
+STORE_CONNECTIONS = 8
 
 
 @asynccontextmanager
@@ -46,10 +48,8 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
     """
     async with contextlib.AsyncExitStack() as stack:
         if settings.redis_url is None:
-            url = stack.enter_context(EmbeddedValkey(settings.data_dir)).url
-        else:
-            url = settings.redis_url.get_secret_value()
-        redis = Redis.from_url(url, socket_timeout=STORE_TIMEOUT_S, socket_connect_timeout=5.0)
+            stack.enter_context(EmbeddedValkey(settings.data_dir))
+        redis = connect(store_address(settings), timeout_s=STORE_TIMEOUT_S, max_connections=STORE_CONNECTIONS)
         stack.push_async_callback(redis.aclose)
         ring = KeyRing.load_or_create(settings.master_key_path)
         tenants, vault_store = ValkeyTenants(redis), RedisVaultStore(redis)
@@ -74,10 +74,12 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
             audit_keys=audit_keys,
             ledger=RedisLedger(redis),
             aliases=ValkeyAliases(redis),
+            rounds=ValkeyRounds(redis),
             sessions=ValkeySessions(redis),
-            attempts=ValkeyAttempts(redis),
+            attempts=ValkeyAttempts(redis, ring.index_key("attempts")),
             vault=vault,
             vault_store=vault_store,
+            conversation_key=ring.index_key("conversation"),
             dry_run=dry_run,
         )
 

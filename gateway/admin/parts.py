@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from gateway.access.oidc import OidcVerifier
 from gateway.audit.chain import AuditKeys
+from gateway.backends.oidc_login import OidcLogin
+from gateway.dp.analytics import Statistics
 from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.ports import Detector, Pseudonyms
@@ -19,6 +21,7 @@ from gateway.stores.audit import ValkeyAudit
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
@@ -34,7 +37,7 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class AdminParts:
-    """`dry_run` is None where no detector runs; `oidc` is None where no issuer is configured."""
+    """`dry_run` is None where no detector runs; `oidc` where no issuer is configured; `statistics` outside a running gateway."""
 
     policies: ValkeyPolicies
     keys: ValkeyKeys
@@ -44,10 +47,14 @@ class AdminParts:
     audit_keys: AuditKeys = field(repr=False)
     ledger: RedisLedger
     aliases: ValkeyAliases
+    rounds: ValkeyRounds
     sessions: ValkeySessions
     attempts: ValkeyAttempts
     vault: Vault
     vault_store: RedisVaultStore
+    conversation_key: bytes | None = field(default=None, repr=False)
     dry_run: DryRun | None = None
     oidc: OidcVerifier | None = None
+    oidc_login: OidcLogin | None = None
+    statistics: Statistics | None = None
     checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)

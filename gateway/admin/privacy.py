@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from gateway.admin.acting import acting
 from gateway.admin.parts import AdminParts
 from gateway.exchange import Principal
 from gateway.pii.conversation import conversation_scope
@@ -31,21 +32,24 @@ class Erased:
     compacted: bool
 
 
-async def erase_conversation(parts: AdminParts, actor: str, *, tenant: str, key_id: str, header: str, conversation_key: bytes) -> Erased:
+async def erase_conversation(
+    parts: AdminParts, who: Principal, *, tenant: str, key_id: str, header: str, conversation_key: bytes
+) -> Erased:
     """Erase the conversation that this key named in `X-LLMOS-Conversation`. Raises StoreUnavailable."""
-    await parts.audit.admin({"action": "privacy.erase_conversation", "actor": actor, "target": tenant, "key_id": key_id})
-    scope = conversation_scope(
-        Principal(tenant, key_id), key=conversation_key, header=header, user=None, system_texts=(), first_user_texts=()
-    )
-    await parts.vault.forget(scope)
-    return Erased(1, await parts.vault_store.compact())
+    async with acting(parts, who, "privacy.erase_conversation", target=tenant, key_id=key_id) as learned:
+        scope = conversation_scope(
+            Principal(tenant, key_id), key=conversation_key, header=header, user=None, system_texts=(), first_user_texts=()
+        )
+        learned["conversations"] = erased = int(await parts.vault.forget(scope))
+        return Erased(erased, await parts.vault_store.compact())
 
 
-async def erase_tenant(parts: AdminParts, actor: str, tenant: str) -> Erased:
+async def erase_tenant(parts: AdminParts, who: Principal, tenant: str) -> Erased:
     """Erase every conversation of a tenant, and its roster. Raises StoreUnavailable."""
-    await parts.audit.admin({"action": "privacy.erase_tenant", "actor": actor, "target": tenant})
-    await parts.rosters.clear(tenant)
-    return Erased(await parts.vault.forget_tenant(tenant), await parts.vault_store.compact())
+    async with acting(parts, who, "privacy.erase_tenant", target=tenant) as learned:
+        await parts.rosters.clear(tenant)
+        learned["conversations"] = erased = await parts.vault.forget_tenant(tenant)
+        return Erased(erased, await parts.vault_store.compact())
 
 
 async def record_of_processing(parts: AdminParts, tenant: str, now: datetime.datetime) -> str:

@@ -84,13 +84,15 @@ def recall_check(detector: Detector, tenants: Callable[[], Awaitable[list[Tenant
         if not policy.recall_floor.asks:
             return
         for tenant in await tenants():
-            if tenant.production and (not policy.match.tenants or tenant.name in policy.match.tenants):
-                await _check_tenant(detector, policy, tenant)
+            await check_tenant(detector, policy, tenant)
 
     return check
 
 
-async def _check_tenant(detector: Detector, policy: Policy, tenant: Tenant) -> None:
+async def check_tenant(detector: Detector, policy: Policy, tenant: Tenant) -> None:
+    """Raises InvalidPolicy where the policy may serve this production tenant and its recall there is under its floor."""
+    if not (policy.recall_floor.asks and tenant.production) or (policy.match.tenants and tenant.name not in policy.match.tenants):
+        return
     if tenant.labelled_file is None:
         raise InvalidPolicy(
             f"The policy has a recall floor and tenant {tenant.name!r} is in production without a labelled file; "

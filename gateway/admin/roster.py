@@ -1,12 +1,14 @@
-"""What is done with a tenant's roster: each act stands in the audit, with figures and never a name, before it is done."""
+"""What is done with a tenant's roster: each act stands in the audit, with figures and never a name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gateway.admin.acting import acting
 from gateway.admin.parts import AdminParts
 from gateway.errors import BadRequest, StoreUnavailable
+from gateway.exchange import Principal
 from gateway.pii.roster.current import Stored
 from gateway.pii.roster.index import Contents, DamagedRoster, IndexBuilder, RosterIndex
 from gateway.pii.roster.people import Person, RosterError
@@ -21,7 +23,7 @@ class RosterStatus:
     refused: int = 0
 
 
-async def load_roster(parts: AdminParts, actor: str, tenant: str, people: Iterable[Person], *, add: bool = False) -> RosterStatus:
+async def load_roster(parts: AdminParts, who: Principal, tenant: str, people: Iterable[Person], *, add: bool = False) -> RosterStatus:
     """Put these people in force, instead of those that serve, or besides them. The work is done before anything changes.
 
     Raises BadRequest for a file that can't be used, StoreUnavailable.
@@ -38,8 +40,8 @@ async def load_roster(parts: AdminParts, actor: str, tenant: str, people: Iterab
         raise BadRequest(str(error), param="people") from None
     data = builder.finish()
     contents = _index(data).contents
-    await parts.audit.admin({"action": "roster.load", "actor": actor, "target": tenant, "people": contents.people})
-    return RosterStatus(await parts.rosters.put(tenant, data, people=contents.people), contents, builder.refused)
+    async with acting(parts, who, "roster.load", target=tenant, people=contents.people):
+        return RosterStatus(await parts.rosters.put(tenant, data, people=contents.people), contents, builder.refused)
 
 
 async def roster_status(parts: AdminParts, tenant: str) -> RosterStatus | None:
@@ -49,10 +51,10 @@ async def roster_status(parts: AdminParts, tenant: str) -> RosterStatus | None:
     return None if stored is None or data is None else RosterStatus(stored, _index(data).contents)
 
 
-async def clear_roster(parts: AdminParts, actor: str, tenant: str) -> bool:
+async def clear_roster(parts: AdminParts, who: Principal, tenant: str) -> bool:
     """Take the roster away; whether there was one. Raises StoreUnavailable."""
-    await parts.audit.admin({"action": "roster.clear", "actor": actor, "target": tenant})
-    return await parts.rosters.clear(tenant)
+    async with acting(parts, who, "roster.clear", target=tenant):
+        return await parts.rosters.clear(tenant)
 
 
 def _index(data: bytes) -> RosterIndex:

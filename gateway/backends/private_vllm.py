@@ -6,7 +6,8 @@ Ensembles. The rows of one ensemble have to be in the same decoding step from th
 completion request with a prompt a group; while they arrive, a short public request keeps the engine busy, so that all of them
 are waiting when the next step begins. The plugin draws only if they are all there, and ends them by the sentinel if not;
 then the request is sent again (the prompts are then in the prefix cache) with a fresh draw, and nothing of the failed one is
-released: when rows part is decided by the server's scheduling, not by what was drawn. docs/decisions/ holds the measurements.
+released. Only rows that part at their start are sent again: that is decided by the prompts, before a drawn token could have a part
+in it. Rows that part later fail the answer, which is charged. docs/decisions/ holds the measurements.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import Any
 from gateway.backends.openai_http import OpenAIServer
 from gateway.dp.upstream import GROUPS, check_answer, check_trap, handshake_body, new_nonce, read_handshake, trap_body
 from gateway.dp.vllm_plugin.request import KEY
-from gateway.errors import UpstreamFailed
+from gateway.errors import Unavailable, UpstreamFailed
 from gateway.exchange import Json, Routed
 
 PROOF_S = 30.0
 MEETING_ATTEMPTS = 12
+_START_TOKENS = 2  # one that a row drew while another was still being read, and the sentinel
 _CARRIER_LEAD_S = 0.02
 _CARRIER_TOKENS = 3
 _TRAP_PROMPTS = ("The", "{", "1 2 3", "Dear Sir or Madam,")
@@ -56,21 +58,29 @@ class PrivateVllm:
             return served.vocabulary
 
     async def pooled(self, routed: Routed) -> Json:
-        """One choice for the whole ensemble. Raises UpstreamFailed."""
+        """One choice for the whole ensemble. Raises as `met` does."""
         private = routed.scrubbed.admitted.private
         assert private is not None
         assert private.vocabulary is not None
         body = dict(routed.body)
-        groups = body.pop(GROUPS)
-        prompts = await asyncio.gather(*(self._tokens(routed.model, messages) for messages in groups))
+        prompts = await asyncio.gather(*(self._tokens(routed.model, messages) for messages in body.pop(GROUPS)))
+        return await self.met({**body, "model": routed.model, "prompt": prompts}, private.vocabulary)
+
+    async def met(self, body: Json, vocabulary: int) -> Json:
+        """One choice for a completion body with a prompt a group, drawn with all groups in step.
+
+        Raises Unavailable where they could not be brought into step, UpstreamFailed, UpstreamTimeout.
+        """
         for _ in range(MEETING_ATTEMPTS):
-            body["vllm_xargs"] = body["vllm_xargs"] | {f"{KEY}_ensemble": new_nonce()}
-            answer = await self._together({**body, "model": routed.model, "prompt": prompts, "return_token_ids": True})
+            fresh = {**body, "vllm_xargs": body["vllm_xargs"] | {f"{KEY}_ensemble": new_nonce()}, "return_token_ids": True}
+            answer = await self._together(fresh)
             choices = answer.get("choices") or []
-            met = [choice for choice in choices if choice.get("stop_reason") != private.vocabulary - 1]
-            if len(met) == len(groups):
-                return self._one(private.vocabulary, choices, answer)
-        raise UpstreamFailed("The groups of the ensemble could not be kept in one step of the model server; nothing was released.")
+            in_step = [choice for choice in choices if choice.get("stop_reason") != vocabulary - 1]
+            if len(in_step) == len(body["prompt"]):
+                return self._one(vocabulary, choices, answer)
+            if any(len(choice.get("token_ids") or ()) > _START_TOKENS for choice in choices):
+                raise UpstreamFailed("The groups of the ensemble fell out of step in the middle of their answer; nothing was released.")
+        raise Unavailable("The groups of the ensemble could not be kept in one step of the model server; nothing was released.")
 
     async def _together(self, body: Json) -> Json:
         carrier = {"model": body["model"], "prompt": "1", "max_tokens": _CARRIER_TOKENS, "temperature": 0, "ignore_eos": True}

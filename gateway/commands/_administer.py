@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import sys
 from collections.abc import Awaitable, Callable
 
 import typer
 
 from gateway.admin.opening import open_administration
 from gateway.admin.parts import AdminParts
+from gateway.audit.log_filter import configure_logging
 from gateway.errors import LlmosError
+from gateway.exchange import Principal
 from gateway.pii.keyring import KeyRingError
 from gateway.serving.valkey import ValkeyStartError
 from gateway.settings import Settings
+from gateway.stores.audit import SYSTEM_TENANT
 
 EXIT_REFUSED = 1
 
@@ -28,6 +32,7 @@ def administer(work: Callable[[AdminParts], Awaitable[None]], *, detection: bool
         async with open_administration(Settings.from_process(), detection=detection) as parts:
             await work(parts)
 
+    configure_logging("warning", sys.stderr)
     try:
         asyncio.run(inside())
     except LlmosError as error:
@@ -38,6 +43,6 @@ def administer(work: Callable[[AdminParts], Awaitable[None]], *, detection: bool
         raise typer.Exit(EXIT_REFUSED) from None
 
 
-def actor() -> str:
-    """Who is named in the audit and the history: the operating system's user."""
-    return f"cli:{getpass.getuser()}"
+def operator() -> Principal:
+    """Who acts, as the audit and the history name them: the operating system's user, who may do what may be done here."""
+    return Principal(SYSTEM_TENANT, f"cli:{getpass.getuser()}", "admin")

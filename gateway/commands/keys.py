@@ -17,7 +17,7 @@ from rich.table import Table
 from gateway.access.roles import ROLES
 from gateway.admin.keys import create_key, put_tenant, revoke_key, rotate_key
 from gateway.admin.parts import AdminParts
-from gateway.commands._administer import actor, administer
+from gateway.commands._administer import administer, operator
 from gateway.stores.tenants import Tenant
 from policies.schema import Limits
 
@@ -45,7 +45,7 @@ def create(
     async def work(parts: AdminParts) -> None:
         key = await create_key(
             parts,
-            actor(),
+            operator(),
             tenant=tenant,
             role=role,
             label=label,
@@ -83,7 +83,7 @@ def rotate(
     """Give a key a new text. Its id, tenant and conversations stay."""
 
     async def work(parts: AdminParts) -> None:
-        key = await rotate_key(parts, actor(), key_id, overlap_s=overlap_hours * 3600)
+        key = await rotate_key(parts, operator(), key_id, overlap_s=overlap_hours * 3600)
         typer.echo(f"{key_id}: the old text works for {overlap_hours:g} hours more. The new one, shown once:", err=True)
         typer.echo(key.text)
 
@@ -95,7 +95,7 @@ def revoke(key_id: KeyId) -> None:
     """End a key, on every replica within a second."""
 
     async def work(parts: AdminParts) -> None:
-        await revoke_key(parts, actor(), key_id)
+        await revoke_key(parts, operator(), key_id)
         typer.echo(f"{key_id} is revoked.")
 
     administer(work)
@@ -104,16 +104,25 @@ def revoke(key_id: KeyId) -> None:
 @app.command()
 def tenant(
     name: Annotated[str, typer.Argument(help="The tenant.")],
-    production: Annotated[bool, typer.Option("--production/--no-production", help="Whether recall floors bind its policies.")] = False,
+    production: Annotated[
+        bool | None, typer.Option("--production/--no-production", help="Whether recall floors bind its policies.")
+    ] = None,
     labelled: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its labelled text, as JSON lines.")] = None,
 ) -> None:
-    """Say whether a tenant is in production, and where its labelled text lies."""
+    """Say whether a tenant is in production, and where its labelled text lies; what is not said stays as it was.
+
+    Refused where a policy that serves the tenant has a recall floor that its text misses.
+    """
 
     async def work(parts: AdminParts) -> None:
-        await put_tenant(parts, actor(), Tenant(name, production, str(labelled.resolve()) if labelled is not None else None))
-        typer.echo(f"{name}: {'production' if production else 'not production'}.")
+        known = next((each for each in await parts.tenants.all() if each.name == name), Tenant(name))
+        file = str(labelled.resolve()) if labelled is not None else known.labelled_file
+        tenant = Tenant(name, known.production if production is None else production, file)
+        await put_tenant(parts, operator(), tenant)
+        state = "production" if tenant.production else "not production"
+        typer.echo(f"{name}: {state}; labelled text: {file or 'none'}.")
 
-    administer(work)
+    administer(work, detection=True)
 
 
 def _utc(unix_s: float) -> str:

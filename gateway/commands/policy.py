@@ -20,7 +20,7 @@ from rich.text import Text
 from gateway.admin.dry_run import Tried, try_policy
 from gateway.admin.parts import AdminParts
 from gateway.admin.policies import apply_policy, parse_policy, rollback_policy
-from gateway.commands._administer import EXIT_REFUSED, actor, administer
+from gateway.commands._administer import EXIT_REFUSED, administer, operator
 from gateway.errors import NotFound
 from policies.diff import diff as policy_diff
 from policies.explain import explain as policy_words
@@ -154,7 +154,7 @@ def apply(
         policy = await parse_policy(parts, source)
         serving = {entry.id: entry for entry in await parts.policies.all()}
         match = None if if_match == "new" else if_match or (serving[policy.id].etag if policy.id in serving else None)
-        entry = await apply_policy(parts, actor(), source, reason=reason, if_match=match)
+        entry = await apply_policy(parts, operator(), source, reason=reason, if_match=match)
         typer.echo(f"{entry.id}: version {entry.version} serves ({entry.etag}).")
 
     administer(work, detection=True)
@@ -183,7 +183,7 @@ def rollback(
     """Put an old version in force again, as a new one."""
 
     async def work(parts: AdminParts) -> None:
-        entry = await rollback_policy(parts, actor(), policy_id, version, reason=reason)
+        entry = await rollback_policy(parts, operator(), policy_id, version, reason=reason)
         typer.echo(f"{entry.id}: version {entry.version} serves; it says what version {version} said.")
 
     administer(work, detection=True)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from gateway.admin.parts import AdminParts
 from gateway.admin.roster import RosterStatus, clear_roster, load_roster, roster_status
-from gateway.commands._administer import actor, administer
+from gateway.commands._administer import administer, operator
 from gateway.errors import BadRequest
 from gateway.pii.roster.people import read_people
 
@@ -42,7 +42,7 @@ def load(
 
     async def work(parts: AdminParts) -> None:
         with _lines(file) as lines:
-            status = await load_roster(parts, actor(), tenant, read_people(lines, ignored=frozenset(ignore or ())), add=add)
+            status = await load_roster(parts, operator(), tenant, read_people(lines, ignored=frozenset(ignore or ())), add=add)
         _show(tenant, status)
         if status.refused:
             typer.echo(f"{status.refused} names or numbers were left out: too short, or too long, to be told from other text.", err=True)
@@ -71,7 +71,7 @@ def clear(tenant: TenantOption, yes: Annotated[bool, typer.Option("--yes", help=
         typer.confirm(f"Clear the roster of tenant {tenant!r}? Its people are then found by detection alone.", abort=True)
 
     async def work(parts: AdminParts) -> None:
-        typer.echo(f"The roster of {tenant} is cleared." if await clear_roster(parts, actor(), tenant) else f"{tenant} has no roster.")
+        typer.echo(f"The roster of {tenant} is cleared." if await clear_roster(parts, operator(), tenant) else f"{tenant} has no roster.")
 
     administer(work)
 

@@ -17,15 +17,18 @@ from gateway.access.roles import Permission, may, require
 from gateway.admin.parts import AdminParts
 from gateway.console.words import LANGUAGES, chosen, translator
 from gateway.errors import Forbidden, Unauthenticated
+from gateway.exchange import Principal
 from gateway.stores.sessions import Session
 
 COOKIE = "llmos_console"
 LANGUAGE_COOKIE = "llmos_language"
+STATE_COOKIE = "llmos_oidc_state"
 PAGES = (
     ("playground", "Playground", Permission.DRY_RUN),
     ("policies", "Policies", Permission.READ_POLICIES),
     ("keys", "Keys", Permission.READ_KEYS),
     ("budgets", "Budgets", Permission.READ_BUDGETS),
+    ("rounds", "Rounds", Permission.READ_MODELS),
     ("audit", "Audit", Permission.READ_AUDIT),
     ("traffic", "Traffic", Permission.READ_AUDIT),
     ("health", "Health", Permission.READ_HEALTH),
@@ -44,9 +47,23 @@ class Visit:
         self._templates = templates
 
     @property
-    def actor(self) -> str:
+    def who(self) -> Principal:
         assert self.session is not None
-        return self.session.principal.key_id
+        return self.session.principal
+
+    @property
+    def peer(self) -> str:
+        """The network address that the request came from."""
+        return self.request.client.host if self.request.client else ""
+
+    @property
+    def is_secure(self) -> bool:
+        return self.request.url.scheme == "https"
+
+    @property
+    def path(self) -> str:
+        """Of cookies: the console's own."""
+        return self.request.scope.get("root_path") or "/"
 
     def needs(self, permission: Permission) -> Session:
         """Raises Unauthenticated without a session, Forbidden without the permission."""
@@ -75,6 +92,7 @@ class Visit:
             here=name,
             principal=principal,
             csrf=self.session.csrf if self.session is not None else "",
+            oidc=self.parts.oidc_login is not None,
             root=self.request.scope.get("root_path", ""),
             can={permission.name: principal is not None and may(principal, permission) for permission in Permission},
             **values,

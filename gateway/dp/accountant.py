@@ -16,14 +16,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from fractions import Fraction
 
+from gateway.dp.exact import written
 from gateway.dp.loss import Loss
 from policies.dp import Budget
 
 EPSILON_UNIT = 1e-9
 RHO_UNIT = 1e-9
 DELTA_UNIT = 1e-15
+_UNDER = 1.0 - 1e-12  # caps computed in floating point are taken this much lower, far more than their error
 MAX_AMOUNT = 1 << 52  # the store counts in doubles: exact up to 2^53
 
 
@@ -47,7 +49,7 @@ def coordinates(budget: Budget) -> tuple[Coordinate, ...]:
         found = (Coordinate("rho", RHO_UNIT, _floor(zcdp_cap(budget.epsilon, _delta(budget)), RHO_UNIT)),)
     else:
         found = tuple(
-            Coordinate(f"rdp[{order:g}]", EPSILON_UNIT, _floor(rdp_cap(budget.epsilon, _delta(budget), order), EPSILON_UNIT))
+            Coordinate(f"rdp[{order:g}]", EPSILON_UNIT, _floor(rdp_cap(budget.epsilon, _delta(budget), order) * _UNDER, EPSILON_UNIT))
             for order in budget.orders
         )
     if any(c.cap > MAX_AMOUNT for c in found):
@@ -62,15 +64,16 @@ def amounts(budget: Budget, loss: Loss) -> tuple[int, ...]:
     if budget.accountant == "zcdp":
         return (_ceil(loss.rho, RHO_UNIT),)
     # rho-zCDP is order * rho at every order (Bun & Steinke 2016, Def. 1.1); a pure release is never over its epsilon.
-    return tuple(
-        _ceil(min(order * loss.rho, loss.epsilon) if loss.delta == 0.0 else order * loss.rho, EPSILON_UNIT) for order in budget.orders
-    )
+    divergences = (written(order) * written(loss.rho) for order in budget.orders)
+    if loss.delta == 0.0:
+        divergences = (min(each, written(loss.epsilon)) for each in divergences)
+    return tuple(_units(each, EPSILON_UNIT) for each in divergences)
 
 
 def zcdp_cap(epsilon: float, delta: float) -> float:
     """The rho that gives (epsilon, delta): epsilon = rho + 2 sqrt(rho ln(1/delta)) (Bun & Steinke 2016, Prop. 1.3), solved for rho."""
     log_delta = math.log(1 / delta)
-    return (math.sqrt(log_delta + epsilon) - math.sqrt(log_delta)) ** 2
+    return (math.sqrt(log_delta + epsilon) - math.sqrt(log_delta)) ** 2 * _UNDER
 
 
 def rdp_cap(epsilon: float, delta: float, order: float) -> float:
@@ -96,9 +99,13 @@ def _delta(budget: Budget) -> float:
     return budget.delta
 
 
+def _units(value: Fraction, unit: float) -> int:
+    return math.ceil(value / written(unit))
+
+
 def _ceil(value: float, unit: float) -> int:
-    return int((Decimal(repr(value)) / Decimal(repr(unit))).to_integral_value(rounding=ROUND_CEILING))
+    return _units(written(value), unit)
 
 
 def _floor(value: float, unit: float) -> int:
-    return int((Decimal(repr(value)) / Decimal(repr(unit))).to_integral_value(rounding=ROUND_FLOOR))
+    return math.floor(written(value) / written(unit))

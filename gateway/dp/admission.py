@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.dp.accountant import coordinates
+from gateway.dp.accountant import amounts, coordinates
+from gateway.dp.loss import worst_case
 from gateway.dp.structured import check_release
 from gateway.errors import BadRequest, InvalidPolicy
 from policies.dp import DpRule, EnsembleRule, StructuredRule
@@ -29,7 +30,7 @@ def private_max_tokens(rule: DpRule, api: str, body: Mapping[str, Any]) -> int:
         raise BadRequest("this policy's mechanism needs /v1/chat/completions, or one prompt that is a string", param="prompt")
     if body.get("n") not in (None, 1):
         raise BadRequest("one answer a request under differential privacy: leave `n` out", param="n")
-    if body.get("logprobs") not in (None, False) or body.get("top_logprobs"):
+    if not (body.get("logprobs") is None or body.get("logprobs") is False) or body.get("top_logprobs"):  # 0 asks for those drawn
         raise BadRequest("logprobs would show what the noise hides: leave them out", param="logprobs")
     if body.get("tools") or body.get("functions"):
         raise BadRequest("tools are not available under differential privacy: leave them out", param="tools")
@@ -68,8 +69,18 @@ async def check_policy(policy: Policy) -> None:
     if rule is None:
         return
     try:
-        coordinates(rule.budget)
+        spaces = coordinates(rule.budget)
         if isinstance(rule.mechanism, StructuredRule):
             check_release(rule.mechanism)
+        least = amounts(rule.budget, worst_case(rule, 1))
+    except OverflowError as error:
+        raise InvalidPolicy("dp: the loss of one answer is beyond all numbers; take smaller epsilons", param="dp") from error
     except ValueError as error:
         raise InvalidPolicy(f"dp: {error}", param="dp") from error
+    for space, units in zip(spaces, least, strict=True):
+        if units > space.cap:
+            raise InvalidPolicy(
+                f"dp: the smallest answer costs {units * space.unit:.6g} of {space.name} and the whole budget holds "
+                f"{space.cap * space.unit:.6g}: no request could ever be served",
+                param="dp",
+            )

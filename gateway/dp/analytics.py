@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.dp.ledger import BudgetAccount, PrivacyLedger
-from gateway.dp.loss import Loss
+from gateway.dp.loss import Loss, pure_rho
 from gateway.dp.numeric import number_release
 from gateway.errors import BadRequest
 from policies.dp import Budget, Window
@@ -91,13 +91,18 @@ class Statistics:
         self._rule = rule
         self._now = now
 
+    @property
+    def epsilon(self) -> float:
+        """What one day's release costs."""
+        return self._rule.epsilon
+
     async def day(self, tenant: str, day: int) -> Mapping[str, int]:
         """The release of one whole UTC day. Raises BadRequest for a day that is not over, BudgetExceeded, StoreUnavailable."""
         if day >= int(self._now() // DAY_S):
             raise BadRequest("statistics are released for days that are over (UTC)", param="day")
         kept = await self._kept.get(tenant, day)
         if kept is None:
-            account, loss = BudgetAccount(tenant, ACCOUNT, ACCOUNT), Loss(self._rule.epsilon, 0.0, self._rule.epsilon**2 / 2)
+            account, loss = BudgetAccount(tenant, ACCOUNT, ACCOUNT), Loss(self._rule.epsilon, 0.0, pure_rho(self._rule.epsilon))
             await self._ledger.reserve(account, self._rule.budget, f"{tenant}:{day}", loss)  # one day costs once, whoever asks
             drawn = noised_histogram([request async for request in self._outcomes(tenant, day)], self._rule)
             kept = await self._kept.put_if_absent(tenant, day, json.dumps(drawn))

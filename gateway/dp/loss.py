@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from gateway.dp.exact import up, written
 from gateway.dp.numeric import gaussian_rho
 from gateway.dp.vllm_plugin.weights import GRID_STEPS, reach_steps
 from policies.dp import DpRule, EnsembleRule, StructuredRule, TokenRule
@@ -27,7 +28,7 @@ from policies.dp import DpRule, EnsembleRule, StructuredRule, TokenRule
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """(epsilon, delta)-DP and rho-zCDP, both true of the same release (delta belongs to the first alone)."""
+    """(epsilon, delta)-DP and rho-zCDP, both true of the same release (delta belongs to the first alone). Sums are rounded up."""
 
     epsilon: float = 0.0
     delta: float = 0.0
@@ -35,18 +36,19 @@ class Loss:
 
     def times(self, count: int) -> Loss:
         """The loss of `count` such releases, adaptively chosen inputs allowed."""
-        return Loss(self.epsilon * count, self.delta * count, self.rho * count)
+        return Loss(*(up(written(each) * count) for each in (self.epsilon, self.delta, self.rho)))
 
     def plus(self, other: Loss) -> Loss:
         """Both releases."""
-        return Loss(self.epsilon + other.epsilon, self.delta + other.delta, self.rho + other.rho)
+        pairs = ((self.epsilon, other.epsilon), (self.delta, other.delta), (self.rho, other.rho))
+        return Loss(*(up(written(mine) + written(theirs)) for mine, theirs in pairs))
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a request has released so far: nothing at first; None while a stream is under way, and after one that broke off.
+    """What a request has released so far: nothing at first; None from the moment the model may draw until the answer is complete.
 
-    None is charged as the worst case.
+    None is charged as the worst case: of an answer that broke off nobody knows how much was drawn and seen.
     """
 
     loss: Loss | None = field(default_factory=Loss)
@@ -57,29 +59,34 @@ def exponential_epsilon(clip: float, temperature: float, candidates: int | None 
 
     Over several groups a replaced record moves each mean utility by at most clip / groups, and 2 clip / (groups temperature) is used.
     """
-    a = clip / (groups * temperature)
+    standard = up(2 * written(clip) / (groups * written(temperature)))
     if candidates is None or groups > 1:
-        return 2 * a
-    others = candidates - 1
+        return standard
+    a, others = clip / temperature, candidates - 1
     exact = math.log1p(others * math.exp(a)) - math.log1p(others * math.exp(-a))
-    return min(2 * a, exact * (1 + 1e-12))
+    return min(standard, exact * (1 + 1e-12))  # far more than the error of these five operations
 
 
 def per_token(rule: TokenRule | EnsembleRule) -> Loss:
     """The loss of one drawn token, the end token included."""
     if isinstance(rule, EnsembleRule):
         reach = min(rule.groups * GRID_STEPS, reach_steps(rule.clip, rule.groups, rule.crosstalk))
-        a = rule.clip * reach / (rule.groups * rule.temperature * GRID_STEPS)
-        return Loss(2 * a, 0.0, a * a / 2)
+        a = written(rule.clip) * reach / (rule.groups * written(rule.temperature) * GRID_STEPS)
+        return Loss(up(2 * a), 0.0, up(a * a / 2))
     if rule.selection == "argmax":
         assert rule.epsilon_per_token is not None  # the rule's own validation
-        return Loss(rule.epsilon_per_token, 0.0, rule.epsilon_per_token**2 / 2)
+        return Loss(rule.epsilon_per_token, 0.0, pure_rho(rule.epsilon_per_token))
     assert rule.clip is not None
     assert rule.temperature is not None
     candidates = rule.vocabulary_size - 1 if rule.vocabulary_size else None  # the sentinel is never drawn
-    a = rule.clip / rule.temperature
+    a = written(rule.clip) / written(rule.temperature)
     epsilon = exponential_epsilon(rule.clip, rule.temperature, candidates)
-    return Loss(epsilon, 0.0, min(a * a / 2, epsilon * epsilon / 2))
+    return Loss(epsilon, 0.0, min(up(a * a / 2), pure_rho(epsilon)))
+
+
+def pure_rho(epsilon: float) -> float:
+    """The rho of a pure epsilon-DP release: epsilon^2 / 2 (Bun & Steinke 2016, Prop. 1.4)."""
+    return up(written(epsilon) ** 2 / 2)
 
 
 def structured_loss(rule: StructuredRule) -> Loss:
@@ -88,7 +95,7 @@ def structured_loss(rule: StructuredRule) -> Loss:
     for leaf in rule.leaves:
         if leaf.kind == "dropped":
             continue
-        rho = gaussian_rho(leaf.epsilon, leaf.delta) if leaf.mechanism == "gaussian" else leaf.epsilon**2 / 2
+        rho = gaussian_rho(leaf.epsilon, leaf.delta) if leaf.mechanism == "gaussian" else pure_rho(leaf.epsilon)
         total = total.plus(Loss(leaf.epsilon, leaf.delta, rho))
     return total
 

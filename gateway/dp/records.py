@@ -21,8 +21,9 @@ def without_personal_data(record: str, spans: Sequence[Span], policy: Policy) ->
         action = policy.entities.get(span.entity, EntityRule()).action
         if action is Action.BLOCK:
             raise PolicyRefusal("a private record holds an entity that the policy blocks; nothing was sent", param="private_records")
-        if action is Action.ALLOW or span.start < end:
+        if action is Action.ALLOW:
             continue
-        pieces += [record[end : span.start], f"<{span.entity}>"]
-        end = span.end
+        if span.start >= end:
+            pieces += [record[end : span.start], f"<{span.entity}>"]
+        end = max(end, span.end)
     return "".join([*pieces, record[end:]])

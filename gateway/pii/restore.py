@@ -65,7 +65,7 @@ class _Node:
 
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
-        self.forms: list[_Form] = []
+        self.forms: Sequence[_Form] = ()  # most nodes have none, and a request makes hundreds of nodes
 
 
 def fold(text: str) -> str:
@@ -195,9 +195,12 @@ class Lexicon:
         for run in _SPACES.findall(form.text):
             self._longest_space = max(self._longest_space, len(run))
         for ch in _SPACES.sub(" ", fold(form.text)):
-            node = node.children.setdefault(ch, _Node())
+            following = node.children.get(ch)
+            if following is None:
+                following = node.children[ch] = _Node()
+            node = following
         if form not in node.forms:
-            node.forms.append(form)
+            node.forms = [*node.forms, form]
 
 
 def _unfolded(children: Iterable[str]) -> set[str]:

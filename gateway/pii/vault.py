@@ -51,13 +51,18 @@ class Claim:
     own: bytes = b""
 
 
+ERASED = b""  # the answer where a conversation was erased, or has expired: its key must not come back
 STAYS = b""  # the answer to a claim whose value is itself a token of this conversation
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The store's answer. `other_key` is the wrapped key that stands where it differs from the one presented (then nothing was
-    done); `records` has the sealed record that stands for each claim, None where every candidate is taken by another value."""
+    """The store's answer.
+
+    `other_key` is the wrapped key that stands where it differs from the one presented, or ERASED where the presented one stood here
+    before and does not any more; then nothing was done. `records` has the sealed record that stands for each claim, None where every
+    candidate is taken by another value.
+    """
 
     other_key: bytes | None
     records: tuple[bytes | None, ...] = ()
@@ -66,7 +71,9 @@ class Settled:
 class VaultStore(Protocol):
     """The vault's side of the store. Every method is atomic and raises StoreUnavailable where the store can't be reached."""
 
-    async def settle(self, conversation: str, wrapped_key: bytes, claims: Sequence[Claim], ttl_s: int) -> Settled: ...
+    async def settle(self, conversation: str, wrapped_key: bytes, claims: Sequence[Claim], ttl_s: int, stood: bool) -> Settled:
+        """`stood` says that the key is known to have stood in the store."""
+        ...
 
     async def records(self, conversation: str) -> tuple[bytes | None, Mapping[bytes, bytes]]:
         """The wrapped key and the sealed record of each field."""
@@ -74,7 +81,9 @@ class VaultStore(Protocol):
 
     async def rewrap(self, conversation: str, old_key: bytes, new_key: bytes) -> bool: ...
 
-    async def delete(self, conversation: str) -> None: ...
+    async def delete(self, conversation: str) -> bool:
+        """Whether there was such a conversation."""
+        ...
 
     async def delete_all(self, beginning: str) -> int:
         """Delete every conversation whose entry begins so; how many there were."""
@@ -90,9 +99,9 @@ class Record:
     token: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Conversation:
-    """The keys of one conversation, in memory only."""
+    """The keys of one conversation, in memory only. `stood` is set once its key is known to stand in the store."""
 
     entry: str  # the store's name of it: a keyed hash
     wrapped_key: bytes = field(repr=False)
@@ -102,6 +111,7 @@ class Conversation:
     cipher: AESGCMSIV = field(repr=False)
     associated: bytes = field(repr=False)
     known: set[bytes] = field(repr=False, default_factory=set)  # fields whose record this process has seen
+    stood: bool = False
 
     def field_of(self, entity: str, value: str) -> bytes:
         return hmac.digest(self.field_key, framed(entity.encode(), value.encode("utf-8")), "sha256")[:_HASH_BYTES]
@@ -156,10 +166,13 @@ class Vault:
         self, scope: ConversationScope, conversation: Conversation, claims: Sequence[Claim], ttl_s: int
     ) -> Conversation | tuple[bytes | None, ...]:
         """Settle the claims in one round trip, or give the conversation that stands in the store, for the caller to claim anew."""
-        settled = await self._store.settle(conversation.entry, conversation.wrapped_key, claims, ttl_s)
+        settled = await self._store.settle(conversation.entry, conversation.wrapped_key, claims, ttl_s, conversation.stood)
         if settled.other_key is None:
             self._keep(conversation)
             return settled.records
+        if settled.other_key == ERASED:
+            self._keys.pop(conversation.entry, None)
+            return self.begin(scope)
         standing = self._unwrap(scope, conversation.entry, settled.other_key)
         if self._ring.key_id_of(settled.other_key) != self._ring.current_id:
             standing = await self._rewrap(scope, standing)
@@ -175,11 +188,11 @@ class Vault:
         conversation = self._unwrap(scope, entry, wrapped)
         return [conversation.open(name, value) for name, value in sealed.items()]
 
-    async def forget(self, scope: ConversationScope) -> None:
-        """Delete a conversation and its key."""
+    async def forget(self, scope: ConversationScope) -> bool:
+        """Delete a conversation and its key; whether there was one."""
         entry = self._entry(scope)
         self._keys.pop(entry, None)
-        await self._store.delete(entry)
+        return await self._store.delete(entry)
 
     async def forget_tenant(self, tenant: str) -> int:
         """Delete every conversation of a tenant with its key; how many there were. Raises StoreUnavailable."""
@@ -218,6 +231,7 @@ class Vault:
         return Conversation(entry, wrapped, subkeys[0], subkeys[1], subkeys[2], AESGCMSIV(subkeys[3]), self._associated(scope))
 
     def _keep(self, conversation: Conversation) -> None:
+        conversation.stood = True
         self._keys[conversation.entry] = (time.monotonic(), conversation)
         self._keys.move_to_end(conversation.entry)
         while len(self._keys) > _CACHED_CONVERSATIONS:

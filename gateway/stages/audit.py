@@ -8,14 +8,14 @@ audited is not served. It does not prove its own integrity: the audit log chains
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.errors import LlmosError
-from gateway.exchange import Admitted, Api, Json, Principal, Routed
-from gateway.ports import AuditLog, Meter
+from gateway.errors import LlmosError, TooManyAttempts
+from gateway.exchange import Admitted, Api, Json, Principal, Routed, Sealed
+from gateway.ports import AuditLog, Meter, Tracer
 
 ANONYMOUS = Principal(tenant="", key_id="", role="")
 
@@ -27,15 +27,20 @@ class Trail:
     request_id: str
     api: Api
     meter: Meter
+    tracer: Tracer | None = None
     begun_s: float = field(default_factory=time.perf_counter)
     received_unix_s: float = field(default_factory=time.time)
     principal: Principal = ANONYMOUS
-    stage_ms: dict[str, float] = field(default_factory=dict)
+    stages: list[tuple[str, float, float]] = field(default_factory=list)  # name, begin in Unix seconds, seconds
     admitted: Admitted | None = None
     routed: Routed | None = None
+    sealed: Sealed | None = None
     usage: Json = field(default_factory=dict)
     answer_counts: Mapping[str, int] = field(default_factory=dict)
     admission_stands: bool = False
+    spent: Callable[[], Mapping[str, object]] | None = None  # of the privacy budget, where the policy asks for a private answer
+    deserves_a_record: bool = True
+    attempts: int | None = None
     outcome: str = "internal_error"
     status: int = 500
 
@@ -47,7 +52,7 @@ class Trail:
             yield
         finally:
             seconds = time.perf_counter() - begun_s
-            self.stage_ms[name] = round(seconds * 1e3, 3)
+            self.stages.append((name, self.received_unix_s + begun_s - self.begun_s, seconds))
             self.meter.stage(name, seconds)
 
     def saw(self, answer: Json) -> None:
@@ -65,6 +70,8 @@ class Trail:
     def failed(self, error: LlmosError) -> None:
         """The request ended in this error."""
         self.outcome, self.status = error.code, error.status
+        if isinstance(error, TooManyAttempts):
+            self.attempts, self.deserves_a_record = error.count, error.deserves_a_record
 
     def broken_off(self, client_is_gone: bool) -> None:
         """The client went away; or else the request's time was over, or the server is stopping."""
@@ -86,9 +93,16 @@ class Trail:
                 "model": self.admitted.served.name,
                 "stream": self.admitted.received.stream,
             }
+        if self.sealed is not None:
+            record |= {"route": "mpc", "blind": True, "tokens_announced": self.sealed.tokens}
+        if self.spent is not None:
+            record["dp"] = dict(self.spent())
+        if self.attempts is not None:
+            record["attempts"] = self.attempts
         if self.routed is not None:
             record |= {
                 "route": self.routed.target,
+                "upstream_model": self.routed.model,
             }
             if self.routed.scrubbed.admitted.policy.audit.level == "full":
                 record["counts"] = {f"{entity}:{action}": n for (entity, action), n in self.routed.scrubbed.counts.items()}
@@ -102,20 +116,28 @@ async def audit_admission(trail: Trail, log: AuditLog) -> None:
 
 
 async def audit_outcome(trail: Trail, log: AuditLog) -> None:
-    """Write the outcome record and count it. Raises StoreUnavailable."""
+    """Write the outcome record and count it. Raises StoreUnavailable.
+
+    Of failed sign-ins past the limit only each doubling is written (`TooManyAttempts`); all of them are counted.
+    """
     seconds = time.perf_counter() - trail.begun_s
     trail.meter.outcome(trail.api, trail.outcome, seconds)
     if trail.routed is not None:
         trail.meter.replaced(trail.routed.scrubbed.counts)
-    await log.outcome(
-        trail.record()
-        | {
-            "outcome": trail.outcome,
-            "status": trail.status,
-            "admitted": trail.admission_stands,
-            "stage_ms": trail.stage_ms,
-            "total_ms": round(seconds * 1e3, 3),
-            "tokens": trail.usage,
-            "answer": dict(trail.answer_counts),
-        }
-    )
+        trail.meter.routed(trail.routed.target)
+    if trail.sealed is not None:
+        trail.meter.routed("mpc")
+    if not trail.deserves_a_record:
+        return
+    record = trail.record() | {
+        "outcome": trail.outcome,
+        "status": trail.status,
+        "admitted": trail.admission_stands,
+        "stage_ms": {name: round(stage_seconds * 1e3, 3) for name, _, stage_seconds in trail.stages},
+        "total_ms": round(seconds * 1e3, 3),
+        "tokens": trail.usage,
+        "answer": dict(trail.answer_counts),
+    }
+    if trail.tracer is not None:
+        trail.tracer.request(record, trail.received_unix_s, trail.stages)
+    await log.outcome(record)

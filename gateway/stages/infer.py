@@ -6,12 +6,14 @@ It does not retry: a request may cost much, and the client decides.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from gateway.errors import LlmosError, Unavailable, UpstreamFailed
-from gateway.exchange import Answered, Json, Routed, Target
+from gateway.exchange import Answered, Json, Received, Routed, Target
 from gateway.ports import Backend, PrivateServer
-from policies.dp import EnsembleRule, TokenRule
+from policies.dp import StructuredRule, TokenRule
 
 
 async def infer(
@@ -42,15 +44,29 @@ async def infer(
 async def _released_at_once(routed: Routed, backend: Backend, note: Callable[[Json], None], private_server: PrivateServer) -> Answered:
     """Mechanisms that release a whole answer. For a structured one a failing model server is no error here: `noise` draws defaults."""
     rule = routed.scrubbed.admitted.policy.dp
-    if rule is not None and isinstance(rule.mechanism, EnsembleRule):
-        body = await private_server.pooled(routed)
-    else:
-        try:
-            body = await backend.complete(routed)
-        except LlmosError:
+    if rule is not None and isinstance(rule.mechanism, StructuredRule):
+        body = await _by_then(backend.complete(routed), routed.scrubbed.admitted.received, rule.mechanism.answer_after_s)
+        if body is None:
             return Answered(routed=routed, body=None, events=None)
+    else:
+        body = await private_server.pooled(routed)
     note(body)
     return Answered(routed=routed, body=body, events=None)
+
+
+async def _by_then(answer: Awaitable[Json], received: Received, after_s: float | None) -> Json | None:
+    """The answer, or None where the server failed. With `after_s`: what is there that long after the request came, and not sooner."""
+    begun_s = time.monotonic()
+    left_s = None if after_s is None else max(0.0, after_s - (time.time() - received.received_unix_s))
+    body = None
+    try:
+        async with asyncio.timeout(left_s):
+            body = await answer
+    except (LlmosError, TimeoutError):
+        pass
+    if left_s is not None:
+        await asyncio.sleep(begun_s + left_s - time.monotonic())
+    return body
 
 
 async def _after(first: Json, rest: AsyncIterator[Json], note: Callable[[Json], None]) -> AsyncIterator[Json]:

@@ -6,14 +6,19 @@ goes into the next one, so a busy gateway writes batches. An admission that can'
 and the request is not served. An outcome that can't be appended goes into a file beside the data (fsync) and is appended
 when the store is back; the answer was given, so its record must not be lost.
 
+A store that crashes can lose what it acknowledged in its last second or two (an append-only file that is flushed every
+second). The writer sees that the head has gone back, appends what it had written of late once more, and records the fact.
+
 At least once: an append whose reply was lost can leave a record twice, never not at all.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,10 +37,18 @@ SYSTEM_TENANT = "-"  # what concerns no tenant: administration, and callers that
 MAX_BATCH = 256
 PAGE = 1000
 REPLAY_S = 1.0
+RECENT_S = 10.0  # how far back a store that crashed can have lost what it acknowledged: its flush is a second, at worst a few
+MAX_RECENT = 20_000
 
+# KEYS: log, head, tenants. ARGV: the head that the writer knows, the new head, the first new seq, then record, digest and MAC of
+# each record, at last the tenant. Returns nil, or the head that stands and the digest of the last record that the writer knows.
 _APPEND = """
 local head = redis.call('GET', KEYS[2]) or ''
-if head ~= ARGV[1] then return head end
+if head ~= ARGV[1] then
+  local known = string.match(ARGV[1], '^%d+')
+  local entry = known and redis.call('XRANGE', KEYS[1], known .. '-0', known .. '-0')[1]
+  return {head, entry and entry[2][4] or ''}
+end
 local seq = tonumber(ARGV[3])
 for i = 4, #ARGV - 1, 3 do
   redis.call('XADD', KEYS[1], seq .. '-0', 'r', ARGV[i], 'd', ARGV[i + 1], 'm', ARGV[i + 2])
@@ -63,6 +76,16 @@ def signed_key(tenant: str) -> str:
     return f"llmos:{{audit}}:signed:{tenant}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A record of ours that the store acknowledged a moment ago."""
+
+    at_s: float
+    seq: int
+    digest: bytes
+    record: dict[str, object]
+
+
 @dataclass(slots=True)
 class _Chain:
     """What this process knows of one tenant's chain, and what waits to be appended."""
@@ -74,11 +97,14 @@ class _Chain:
     signed_seq: int = 0
     signed_at: float = 0.0
     waiting: list[tuple[dict[str, object], asyncio.Future[int]]] = field(default_factory=list, repr=False)
+    recent: deque[_Written] = field(default_factory=deque, repr=False)
     writer: asyncio.Task[None] | None = None
 
-    @property
-    def head(self) -> bytes:
-        return b"%d:%s" % (self.seq, self.digest.hex().encode()) if self.seq else b""
+    def remember(self, written: Sequence[_Written]) -> None:
+        """Keep what was just appended for as long as the store might still lose it."""
+        self.recent.extend(written)
+        while self.recent and (self.recent[-1].at_s - self.recent[0].at_s > RECENT_S or len(self.recent) > MAX_RECENT):
+            self.recent.popleft()
 
 
 class ValkeyAudit:
@@ -142,6 +168,16 @@ class ValkeyAudit:
         """Append what an administrator did, before it is done. Raises StoreUnavailable: then it must not be done."""
         await self.append("admin", {"tenant": SYSTEM_TENANT, **record})
 
+    async def admin_outcome(self, record: Mapping[str, object]) -> None:
+        """Append how an administrator's act ended, or keep it in the spool. Raises StoreUnavailable where neither works."""
+        try:
+            await self.admin(record)
+        except StoreUnavailable:
+            if self._spool is None:
+                raise
+            kept = {"tenant": SYSTEM_TENANT, **content_free(record), "kind": "admin", "unix_s": self._now()}
+            await asyncio.to_thread(self._spool.keep, kept, True)
+
     async def append(self, kind: str, record: Mapping[str, object]) -> int:
         """Append one record to its tenant's chain; the record's number there. Raises StoreUnavailable."""
         plain: dict[str, object] = {"unix_s": round(self._now(), 3), **content_free(record), "kind": kind}
@@ -173,10 +209,11 @@ class ValkeyAudit:
         return head
 
     async def tenants(self) -> list[str]:
-        """Who has records. Raises StoreUnavailable."""
+        """Who has records, or had some by the heads in the file beside the store. Raises StoreUnavailable."""
         with reaching("read the audit"):
             names: Any = await self._redis.smembers(TENANTS)
-        return sorted(name.decode() for name in names)
+        kept = await asyncio.to_thread(self._heads_file.tenants) if self._heads_file is not None else set()
+        return sorted(kept | {name.decode() for name in names})
 
     async def heads(self, tenant: str) -> list[Head]:
         """The signed heads in the store, and those kept in the file beside it. Raises StoreUnavailable."""
@@ -184,8 +221,8 @@ class ValkeyAudit:
             raw = await self._redis.lrange(signed_key(tenant), 0, -1)
         heads = [Head.from_json(orjson.loads(entry)) for entry in raw]
         if self._heads_file is not None:
-            heads += [head for head in await asyncio.to_thread(self._heads_file.read, tenant) if head not in heads]
-        return heads
+            heads += await asyncio.to_thread(self._heads_file.read, tenant)
+        return list(dict.fromkeys(heads))
 
     async def links(self, tenant: str, first: int = 1, last: int | None = None) -> AsyncIterator[Link]:
         """The log in order, page by page. Raises StoreUnavailable."""
@@ -239,35 +276,77 @@ class ValkeyAudit:
                 except StoreUnavailable:
                     _log.warning("audit_head_unsigned", tenant=chain.tenant, seq=chain.seq)
 
-    async def _append_batch(self, chain: _Chain, records: list[dict[str, object]]) -> int:
-        """The number of the first record appended. Raises StoreUnavailable."""
+    async def _append_batch(self, chain: _Chain, given: list[dict[str, object]]) -> int:
+        """The number of the first of the `given` records. Raises StoreUnavailable; the chain is then as it was."""
+        seq, digest, records, went_back = chain.seq, chain.digest, given, False
         while True:
-            digest, arguments = chain.digest, list[bytes | str | int]()
-            for offset, record in enumerate(records):
-                line = canonical({**record, "seq": chain.seq + 1 + offset})
+            known = b"%d:%s" % (seq, digest.hex().encode()) if seq else b""
+            arguments, written = list[bytes | str | int](), list[_Written]()
+            for record in records:
+                seq += 1
+                line = canonical({**record, "seq": seq})
                 digest = next_digest(digest, line)
                 arguments += [line, digest, mac(chain.key, digest)]
-            first, last = chain.seq + 1, chain.seq + len(records)
+                written.append(_Written(time.monotonic(), seq, digest, record))
             with reaching("write the audit"):
                 moved = await self._append(
                     keys=[log_key(chain.tenant), head_key(chain.tenant), TENANTS],
-                    args=[chain.head, b"%d:%s" % (last, digest.hex().encode()), first, *arguments, chain.tenant],
+                    args=[known, b"%d:%s" % (seq, digest.hex().encode()), seq + 1 - len(records), *arguments, chain.tenant],
                 )
             if moved is None:
-                chain.seq, chain.digest = last, digest
-                return first
-            chain.seq, chain.digest = _parse_head(moved) if moved else (0, first_digest(chain.tenant))
+                if went_back:
+                    chain.recent.clear()
+                chain.seq, chain.digest = seq, digest
+                chain.remember(written)
+                return seq + 1 - len(given)
+            seq, digest = _parse_head(moved[0]) if moved[0] else (0, first_digest(chain.tenant))
+            if not went_back and chain.seq and moved[1] != chain.digest:
+                went_back = True
+                records = [*await self._lost(chain, seq), *given]
+
+    async def _lost(self, chain: _Chain, store_seq: int) -> list[dict[str, object]]:
+        """Of what we wrote of late, what the store has lost, behind a record that says so. Raises StoreUnavailable."""
+        standing: dict[int, bytes] = {}
+        if chain.recent:
+            with reaching("read the audit"):
+                page = await self._redis.xrange(log_key(chain.tenant), f"{chain.recent[0].seq}-0", f"{chain.recent[-1].seq}-0")
+            standing = {link.seq: link.digest for link in _links(page)}
+        lost = [{**written.record, "again": True} for written in chain.recent if standing.get(written.seq) != written.digest]
+        about: dict[str, object] = {"store_seq": store_seq, "known_seq": chain.seq, "appended_again": len(lost)}
+        _log.error("audit_store_lost_records", tenant=chain.tenant, **about)
+        note = {"kind": "admin", "action": "audit.store_lost_records", "tenant": chain.tenant, "unix_s": round(self._now(), 3), **about}
+        return [note, *lost]
 
     async def _replay(self, spool: Spool) -> None:
-        """Append what the spool kept, as soon as the store takes it."""
+        """Append what the spool kept, as soon as the store takes it, and see to it that no log went back unnoticed."""
         while True:
             try:
                 for kept in await asyncio.to_thread(spool.read):
-                    await self.append(str(kept.pop("kind")), {**kept, "spooled": True})
+                    await self.append(str(kept.pop("kind", "outcome")), {**kept, "spooled": True})
                     await asyncio.to_thread(spool.drop_first)
+                await self._mend()
             except StoreUnavailable:
-                _log.warning("audit_spooled")
+                _log.warning("audit_store_away", waiting=len(spool))
             await asyncio.sleep(REPLAY_S)
+
+    async def _mend(self) -> None:
+        """Append again what a store that crashed has lost, where nothing else is being appended. Raises StoreUnavailable."""
+        for chain in [each for each in self._chains.values() if each.recent]:
+            if time.monotonic() - chain.recent[-1].at_s > RECENT_S:
+                chain.recent.clear()
+                continue
+            seq, digest = chain.seq, chain.digest
+            with reaching("read the audit"):
+                page = _links(await self._redis.xrange(log_key(chain.tenant), f"{seq}-0", f"{seq}-0"))
+            idle = chain.seq == seq and (chain.writer is None or chain.writer.done())
+            if idle and [link.digest for link in page] != [digest]:
+                chain.writer = asyncio.create_task(self._rewrite(chain), name="audit-rewrite")
+                await asyncio.wait({chain.writer})
+
+    async def _rewrite(self, chain: _Chain) -> None:
+        with contextlib.suppress(StoreUnavailable):  # the next round tries again
+            await self._append_batch(chain, [])
+        await self._write(chain)
 
 
 def _parse_head(raw: Any) -> tuple[int, bytes]:

@@ -1,11 +1,11 @@
--- One atomic step of the privacy ledger: reserve, settle, or read. All of an account's keys share one hash tag.
+-- One atomic step of the privacy ledger: reserve, settle, cap, or read. All of an account's keys share one hash tag.
 --
 -- KEYS  1 meta (hash)     signature, last (ms), spent:i, life:i, cap:i (an operator's override)
 --       2 entries (zset)  reservation id -> admission time in ms
 --       3 amounts (hash)  reservation id -> "R|a,b" reserved, "S|a,b" settled
 --       4 history (hash)  "day|i" -> amount, by UTC day of admission
 -- ARGV  1 operation  2 now in ms, or "" for this server's clock  3 signature  4 window kind  5 period, or length in ms
---       6 caps "a,b"  7 reservation id  8 amounts "a,b"
+--       6 caps "a,b"  7 reservation id  8 amounts "a,b" (for cap: the overrides, "-" for a coordinate that has none)
 -- Returns {status, now_ms, resets_ms, spent "a,b", life "a,b", caps "a,b"}; status: ok, exceeded, changed, unknown, over.
 --
 -- The time never runs backwards for an account: an earlier clock reading is replaced by the latest one seen. Settling can only lower an
@@ -107,6 +107,18 @@ for _, id in ipairs(redis.call("ZRANGEBYSCORE", entries, "-inf", "(" .. string.f
   for i = 1, #caps do redis.call("HINCRBY", meta, "spent:" .. i, string.format("%.0f", 0 - a[i])) end
   redis.call("HDEL", amounts, id)
   redis.call("ZREM", entries, id)
+end
+
+if op == "cap" then
+  -- An override is kept under the signature: it counts the same quantity as the cap that it stands for.
+  local i = 0
+  for text in string.gmatch(ARGV[8], "[^,]+") do
+    i = i + 1
+    if text == "-" then redis.call("HDEL", meta, "cap:" .. i) else redis.call("HSET", meta, "cap:" .. i, text) end
+    local override = redis.call("HGET", meta, "cap:" .. i)
+    caps[i] = tonumber(override) or split(ARGV[6])[i]
+  end
+  return answer("ok")
 end
 
 local id, wanted = ARGV[7], split(ARGV[8])

@@ -46,13 +46,16 @@ class RedisLedger:
         wanted = amounts(budget, loss)
         status, now_ms, resets_ms, balance = await self._run("reserve", account, budget, reservation_id, wanted)
         if status == "exceeded":
+            retry_after_s = max(1.0, (resets_ms - now_ms) / 1000)
             if any(w > c for w, c in zip(wanted, balance.caps, strict=True)):
                 raise BudgetExceeded(
-                    "this request's worst case is larger than the whole privacy budget; ask for fewer max_tokens", param="max_tokens"
+                    "this request's worst case is larger than the whole privacy budget of a window; ask for fewer max_tokens",
+                    param="max_tokens",
+                    retry_after_s=retry_after_s,  # a wait alone does not help; without this the client would be told to come back at once
                 )
             raise BudgetExceeded(
                 "the privacy budget of this window is spent; retry after it resets, or ask for fewer max_tokens",
-                retry_after_s=max(1.0, (resets_ms - now_ms) / 1000),
+                retry_after_s=retry_after_s,
             )
         return balance
 
@@ -72,17 +75,15 @@ class RedisLedger:
         return balance
 
     async def set_cap(self, account: BudgetAccount, budget: Budget, epsilon: float | None) -> Balance:
-        """Override the policy's epsilon for this account from now on; None takes the override away. Spent amounts stay."""
-        fields = [f"cap:{i}" for i in range(1, len(coordinates(budget)) + 1)]
-        meta = self._keys(account)[0]
+        """Override the policy's epsilon for this account from now on; None takes the override away. Spent amounts stay.
+
+        Raises ValueError for an epsilon that is no budget, PolicyRefusal as `reserve` does, StoreUnavailable.
+        """
         changed = budget if epsilon is None else Budget.model_validate(budget.model_dump() | {"epsilon": epsilon})
-        caps = {field: c.cap for field, c in zip(fields, coordinates(changed), strict=True)}
-        with reaching("change a privacy budget"):
-            if epsilon is None:
-                await cast(Any, self._redis.hdel(meta, *fields))
-            else:
-                await cast(Any, self._redis.hset(meta, mapping=cast(Any, caps)))
-        return await self.balance(account, budget)
+        # Delta as such is not overridden: where it is a coordinate, the policy's cap goes on to hold.
+        caps = ["-" if epsilon is None or c.name == "delta" else str(c.cap) for c in coordinates(changed)]
+        _, _, _, balance = await self._run("cap", account, budget, "", caps)
+        return balance
 
     async def history(self, account: BudgetAccount, budget: Budget) -> list[BudgetDay]:
         """What was spent by UTC day of admission, oldest first."""
@@ -103,7 +104,7 @@ class RedisLedger:
         return [BudgetAccount(*(unquote(p) for p in part)) for part in parts if len(part) == 3]
 
     async def _run(
-        self, operation: str, account: BudgetAccount, budget: Budget, reservation_id: str, wanted: Sequence[int]
+        self, operation: str, account: BudgetAccount, budget: Budget, reservation_id: str, wanted: Sequence[int | str]
     ) -> tuple[str, int, int, Balance]:
         spaces = coordinates(budget)
         window = budget.window
@@ -141,7 +142,7 @@ def _signature(budget: Budget, spaces: Sequence[Coordinate]) -> str:
     return f"{budget.accountant}{delta}|{','.join(c.name for c in spaces)}|{window.kind}:{window.period or window.seconds}"
 
 
-def _join(values: Sequence[int]) -> str:
+def _join(values: Sequence[int | str]) -> str:
     return ",".join(str(v) for v in values)
 
 

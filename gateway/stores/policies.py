@@ -164,9 +164,14 @@ class ValkeyPolicies:
         `if_match` is the ETag of the version that the author saw, `*` for any, None for a policy that must be new.
         Raises InvalidPolicy, EditConflict, StoreUnavailable. Until it returns, the old version serves.
         """
+        return await self._put(lambda snapshot: (parse_against(source, snapshot), source), author, reason, if_match)
+
+    async def _put(
+        self, version_of: Callable[[Snapshot], tuple[Policy, str]], author: str, reason: str, if_match: str | None
+    ) -> PolicyVersion:
         for _ in range(MAX_WRITE_ATTEMPTS):
             snapshot = await self._read()
-            policy = parse_against(source, snapshot)
+            policy, source = version_of(snapshot)
             _match_etag(snapshot.current.get(policy.id), policy.id, if_match)
             if (tie := rival(policy, (entry.policy for entry in snapshot.current.values()))) is not None:
                 raise InvalidPolicy(
@@ -182,11 +187,14 @@ class ValkeyPolicies:
         raise EditConflict("Others kept writing policies; read the current version and try again.")
 
     async def rollback(self, policy_id: str, version: int, *, author: str, reason: str, if_match: str | None = "*") -> PolicyVersion:
-        """Write an old version's source again, as a new version. Raises NotFound, InvalidPolicy, EditConflict."""
+        """Write an old version again, as a new one: what it meant then, even where a base that it extends has changed since.
+
+        Raises NotFound, InvalidPolicy, EditConflict.
+        """
         old = next((entry for entry in await self.history(policy_id) if entry.version == version), None)
         if old is None:
             raise NotFound(f"Policy {policy_id!r} has no version {version}.")
-        return await self.apply(old.source, author=author, reason=reason or f"rollback to version {version}", if_match=if_match)
+        return await self._put(lambda _: (old.policy, old.source), author, reason or f"rollback to version {version}", if_match)
 
     async def remove(self, policy_id: str, *, author: str, reason: str, if_match: str) -> PolicyVersion:
         """Take a policy out of service; its history stays. Raises NotFound, EditConflict."""

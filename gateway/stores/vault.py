@@ -19,13 +19,14 @@ from gateway.errors import StoreUnavailable
 from gateway.pii.vault import Claim, Settled
 
 _SETTLE = """
--- KEYS[1] the conversation; ARGV: wrapped key, ttl in seconds,
+-- KEYS[1] the conversation; ARGV: wrapped key, ttl in seconds, whether the key stood here before (0 or 1),
 -- then for each claim: field, again (0 or 1), own, count, (hash, record) * count
 local standing = redis.call('HGET', KEYS[1], 'k')
 if standing and standing ~= ARGV[1] then return {standing} end
+if not standing and ARGV[3] == '1' then return {''} end  -- erased or expired: its key may not come back
 if not standing then redis.call('HSET', KEYS[1], 'k', ARGV[1]) end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-local answers, at = {false}, 3
+local answers, at = {false}, 4
 while at <= #ARGV do
   local field, again, own, count = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   at = at + 4
@@ -64,8 +65,8 @@ class RedisVaultStore:
         self._settle = client.register_script(_SETTLE)
         self._rewrap = client.register_script(_REWRAP)
 
-    async def settle(self, conversation: str, wrapped_key: bytes, claims: Sequence[Claim], ttl_s: int) -> Settled:
-        arguments: list[bytes | int] = [wrapped_key, ttl_s]
+    async def settle(self, conversation: str, wrapped_key: bytes, claims: Sequence[Claim], ttl_s: int, stood: bool) -> Settled:
+        arguments: list[bytes | int] = [wrapped_key, ttl_s, int(stood)]
         for claim in claims:
             arguments += (claim.field, int(claim.again), claim.own, len(claim.candidates))
             for pair in claim.candidates:
@@ -85,9 +86,9 @@ class RedisVaultStore:
     async def rewrap(self, conversation: str, old_key: bytes, new_key: bytes) -> bool:
         return bool(await self._run(self._rewrap, conversation, [old_key, new_key]))
 
-    async def delete(self, conversation: str) -> None:
+    async def delete(self, conversation: str) -> bool:
         try:
-            await self._client.delete(self._prefix + conversation)
+            return bool(await self._client.delete(self._prefix + conversation))
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from federated_trainer.errors import NotTrusted, RegistryError
+from federated_trainer.errors import NotTrusted, RegistryError, RoundLocked
 from federated_trainer.publish import Registry
 from federated_trainer.roster import make_identity, read_private_key
 
@@ -52,7 +52,7 @@ def test_any_altered_byte_is_refused(target: str, tmp_path: Path, keys: tuple[by
     path.write_bytes(raw)
     with pytest.raises(NotTrusted):
         registry.fetch(0, BASE, tmp_path / "local")
-    assert not (tmp_path / "local" / "r0000").exists()
+    assert not list((tmp_path / "local").glob("r0000*"))
 
 
 def test_other_signer_other_base_and_broken_chain(tmp_path: Path, keys: tuple[bytes, bytes]) -> None:
@@ -98,6 +98,14 @@ def test_full_disk_publishes_nothing(tmp_path: Path, keys: tuple[bytes, bytes]) 
         assert publish(registry, keys, "fits again") == 1
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_round_that_lost_its_lock_publishes_nothing(tmp_path: Path, keys: tuple[bytes, bytes]) -> None:
+    registry = Registry(f"file://{tmp_path}/registry", keys[1])
+    registry.publish(write("later"), keys[0], BASE, "l", FACTS | {"fencing_token": 7})
+    with pytest.raises(RoundLocked, match="out of date"):
+        registry.publish(write("slept"), keys[0], BASE, "l", FACTS | {"fencing_token": 6})
+    assert registry.versions() == (0,)
 
 
 def test_manifest_that_names_a_file_outside_is_refused(tmp_path: Path, keys: tuple[bytes, bytes]) -> None:

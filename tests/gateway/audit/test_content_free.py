@@ -57,6 +57,12 @@ def test_what_could_be_content_is_withheld(record: dict[str, object]) -> None:
     assert not any(digits in kept for digits in ("13812345678", "555-0132", "4111"))
 
 
+@pytest.mark.parametrize("actor", ["key_1234567890abcdef12345678", "cli:root", "oidc:110169484474386276334"])
+def test_who_acted_is_never_withheld_for_its_digits(actor: str) -> None:
+    assert content_free({"actor": actor, "author": actor}) == {"actor": actor, "author": actor}
+    assert content_free({"actor": "oidc:ann@example.org"}) == {"actor": WITHHELD}
+
+
 def test_a_withheld_value_leaves_its_field() -> None:
     assert content_free({"note": "hello there"}) == {"note": WITHHELD}
 

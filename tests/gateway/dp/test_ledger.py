@@ -2,7 +2,10 @@
 
 import asyncio
 import datetime
+import os
+import sys
 import uuid
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +22,8 @@ from policies.dp import Budget, Window
 ONE = Loss(epsilon=1.0, rho=0.5)
 DAY = Window(kind="calendar", period="day")
 UTC = datetime.UTC
+ROOT = Path(__file__).parents[3]
+REPLICA = Path(__file__).with_name("replica.py")
 
 
 class Clock:
@@ -85,6 +90,27 @@ async def test_concurrent_replicas_cannot_overspend(valkey_socket: str, tenant: 
     assert balance.spent[0] <= balance.caps[0]
     for client in clients:
         await client.aclose()
+
+
+async def test_processes_that_race_and_die_cannot_overspend(valkey_socket: str, redis: Redis, tenant: str) -> None:
+    """Three replicas as processes of their own; one is killed between reservation and settlement."""
+    epsilon, ways, pipe = 20.0, ("settle", "keep,settle", "settle,settle,die"), asyncio.subprocess.PIPE
+    arguments = [[sys.executable, str(REPLICA), valkey_socket, tenant, str(epsilon), each] for each in ways]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    async with asyncio.timeout(120):
+        running = [await asyncio.create_subprocess_exec(*each, env=environment, stdin=pipe, stdout=pipe) for each in arguments]
+        for each in running:
+            assert each.stdout is not None
+            assert await each.stdout.readline() == b"ready\n"
+        given = [(each[0].decode().split()) for each in await asyncio.gather(*(each.communicate(b"go\n") for each in running))]
+    assert [each.returncode for each in running] == [0, 0, -9]
+    cost = {"settle": 0.25, "keep": 0.5, "die": 0.5}
+    released = sum(cost[way] for replica in given for way in replica)
+    balance = await RedisLedger(redis).balance(
+        BudgetAccount(tenant, "k", "p"), Budget(epsilon=epsilon, window=Window(kind="rolling", seconds=86_400))
+    )
+    assert balance.spent[0] == round(released * 1e9)
+    assert epsilon - 0.5 < released <= epsilon  # all was given out, to less than one more reservation
 
 
 async def test_principals_and_policies_have_their_own_budgets(redis: Redis, tenant: str) -> None:
@@ -243,10 +269,24 @@ async def test_history_sums_by_day(redis: Redis, tenant: str) -> None:
     assert days[1].day_unix_s - days[0].day_unix_s == 86_400
 
 
-async def test_a_request_larger_than_the_whole_budget_gets_no_retry_time(redis: Redis, tenant: str) -> None:
+async def test_a_request_larger_than_the_whole_budget_is_told_so(redis: Redis, tenant: str) -> None:
+    clock = Clock("2026-03-10T23:59:00")
     with pytest.raises(BudgetExceeded, match="whole privacy budget") as caught:
-        await RedisLedger(redis).reserve(account(tenant), Budget(epsilon=1.0), "r", ONE.times(2))
-    assert caught.value.retry_after_s is None
+        await RedisLedger(redis, clock).reserve(account(tenant), Budget(epsilon=1.0, window=DAY), "r", ONE.times(2))
+    assert caught.value.param == "max_tokens"
+    assert caught.value.retry_after_s == pytest.approx(60.0)
+
+
+async def test_an_override_is_of_the_quantity_that_it_was_set_in(redis: Redis, tenant: str) -> None:
+    """Set before anything was spent, it binds the accountant; and it never touches delta."""
+    ledger, budget = RedisLedger(redis), Budget(epsilon=1.0, delta=1e-6)
+    balance = await ledger.set_cap(account(tenant), budget, 3.0)
+    assert balance.caps == (3_000_000_000, 1_000_000_000)
+    with pytest.raises(PolicyRefusal, match="new id"):
+        await ledger.reserve(account(tenant), Budget(epsilon=1.0, delta=1e-6, accountant="zcdp"), "r", ONE)
+    stricter = Budget(epsilon=1.0, delta=1e-9)
+    assert (await ledger.balance(account(tenant), stricter)).caps == (3_000_000_000, 1_000_000)
+    assert (await ledger.set_cap(account(tenant), stricter, None)).caps == (1_000_000_000, 1_000_000)
 
 
 async def test_an_unreachable_store_fails_closed() -> None:

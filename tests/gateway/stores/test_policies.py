@@ -105,6 +105,15 @@ async def test_rollback_writes_the_old_source_as_a_new_version(store: ValkeyPoli
         await store.rollback("p", 9, author="cy", reason="")
 
 
+async def test_rollback_gives_what_the_version_meant_even_where_its_base_has_changed(store: ValkeyPolicies) -> None:
+    await put(store, "id: base\nentities: {PERSON: {action: mask}}\n")
+    await put(store, "id: p\nextends: base\nmatch: {tenants: [acme]}\n")
+    await put(store, "id: p\nextends: base\nmatch: {tenants: [acme]}\nlanguages: [en]\n", "*")
+    await put(store, "id: base\nentities: {PERSON: {action: allow}}\n", "*")
+    back = await store.rollback("p", 1, author="cy", reason="")
+    assert (back.policy.entities["PERSON"].action, back.policy.languages) == (Action.MASK, ("en", "zh"))
+
+
 async def test_a_removed_policy_serves_no_more_and_keeps_its_history(store: ValkeyPolicies) -> None:
     etag = await put(store, "id: p\n")
     await store.remove("p", author="ann", reason="gone", if_match=etag)

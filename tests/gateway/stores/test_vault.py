@@ -36,6 +36,20 @@ def on_disk(directory: Path) -> bytes:
     return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
 
 
+async def test_an_erased_conversation_gets_a_new_key_even_where_a_replica_still_knows_the_old_one(redis: Redis) -> None:
+    scope, replica = ConversationScope("t", "k", "c"), pseudonyms(redis)
+
+    async def key_in_the_store() -> bytes:
+        await replica.replace(scope, ["It is Sarah Connor."], [[Span(6, 18, "PERSON", 0.9)]], POLICY)
+        (entry,) = [name async for name in redis.scan_iter(match="llmos:vault:*")]
+        return RING.unwrap(await redis.hget(entry, "k"), Vault._associated(scope), purpose="conversation")
+
+    before = await key_in_the_store()
+    assert await key_in_the_store() == before
+    assert await Vault(RedisVaultStore(redis), RING).forget(scope)  # another process erases
+    assert await key_in_the_store() != before
+
+
 async def test_concurrent_clients_never_give_one_token_to_two_values(valkey_socket: Path, redis: Redis):
     scope = ConversationScope("t", "k", "c")
     clients = [Redis(unix_socket_path=str(valkey_socket)) for _ in range(8)]

@@ -1,0 +1,1 @@
+"""What the gateway adds, measured beside LiteLLM Proxy: `python -m bench.gateway`."""
