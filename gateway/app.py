@@ -7,6 +7,7 @@ Here, and nowhere else, the adapters (stores, backends, the detector's processes
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,8 +16,6 @@ from typing import TYPE_CHECKING
 import httpx
 from fastapi import FastAPI
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from gateway.access.oidc import OidcSettings, OidcVerifier
 from gateway.admin.api import admin_app
@@ -43,21 +42,23 @@ from gateway.pii.cached_detector import CachedDetector
 from gateway.pii.detector_pool import DetectorPool
 from gateway.pii.keyring import KeyRing
 from gateway.pii.pseudonyms import ConversationPseudonyms
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.pipeline import Parts
-from gateway.ports import Backend, ModelCatalogue, Tracer
-from gateway.serving import valkey
+from gateway.ports import Backend, ModelCatalogue, SealedRelay, Tracer
+from gateway.serving.store import store_address
 from gateway.settings import Settings, SettingsError
 from gateway.stages.scrub import Bounds
 from gateway.stores.aliases import ValkeyAliases
 from gateway.stores.attempts import ValkeyAttempts
 from gateway.stores.audit import ValkeyAudit
 from gateway.stores.audit_files import HeadsFile, Spool
-from gateway.stores.failures import reaching
+from gateway.stores.connection import check_fitness, connect
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.roster import RedisRosterStore
 from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.span_cache import RedisSpanCache
@@ -74,8 +75,11 @@ _STORE_TIMEOUT_S = 2.0
 _STORE_CONNECTIONS = 64
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The gateway as an ASGI application. Raises SettingsError where no upstream is named."""
+def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
+    """The gateway as an ASGI application. Raises SettingsError where no upstream is named.
+
+    Detectors load in the background, and requests wait for them; with `warm` the start waits instead.
+    """
     if settings.upstream is None:
         raise SettingsError("LLMOS_UPSTREAM is not set; name an OpenAI-compatible server, such as http://127.0.0.1:8001/v1")
     limits = WireLimits(
@@ -90,7 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def opener(meter: PrometheusMeter) -> AsyncIterator[Opened]:
         async with AsyncExitStack() as stack:
-            opened, app.state.administration = await _open(settings, mpc, meter, stack)
+            opened, app.state.administration = await _open(settings, mpc, meter, stack, warm)
             yield opened
 
     def administration() -> AdminParts:
@@ -103,16 +107,22 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMeter, stack: AsyncExitStack) -> tuple[Opened, AdminParts]:
+async def _open(
+    settings: Settings, mpc: MpcServer | None, meter: PrometheusMeter, stack: AsyncExitStack, warm: bool
+) -> tuple[Opened, AdminParts]:
     ring = KeyRing.load_or_create(settings.master_key_path)
-    redis = _redis(settings)
+    redis = connect(store_address(settings), timeout_s=_STORE_TIMEOUT_S, max_connections=_STORE_CONNECTIONS)
     stack.push_async_callback(redis.aclose)
     generating, embedding = _servers(settings, stack)
     pool = DetectorPool(settings.detector_workers, timeout_s=settings.detect_timeout_s)
-    await pool.start()
     stack.push_async_callback(pool.stop)
+    if warm:
+        await pool.start()
+    else:
+        pool.begin()
     keys = await stack.enter_async_context(ValkeyKeys(redis, ring.index_key("api-keys")))
-    detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"))
+    rosters = Rosters(RedisRosterStore(redis), ring, settings.data_dir / "rosters")
+    detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"), rosters=rosters)
     tenants, aliases = ValkeyTenants(redis), ValkeyAliases(redis)
     floors = recall_check(detector, tenants.all)
     policies = await stack.enter_async_context(ValkeyPolicies(redis, checks=(check_policy, floors)))
@@ -129,8 +139,9 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
     pseudonyms = ConversationPseudonyms(vault, ring)
     catalogue: ModelCatalogue = Catalogue(generating, embedding, settings.models)
     backends: dict[Target, Backend] = {"vllm": OpenAIBackend(generating, embedding)}
+    relay: SealedRelay | None = None
     if mpc is not None:
-        catalogue, backends["mpc"] = _with_mpc(mpc, settings, catalogue, meter, stack)
+        catalogue, backends["mpc"], relay = _with_mpc(mpc, settings, catalogue, meter, stack)
     parts = Parts(
         keys=keys,
         attempts=attempts,
@@ -147,6 +158,7 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         bounds=Bounds(max_depth=settings.max_depth, max_items=settings.max_messages),
         conversation_key=ring.index_key("conversation"),
         salt_key=ring.index_key("cache-salt"),
+        relay=relay,
         tracer=_tracer(settings, stack),
     )
     checks = {**_checks(redis, pool, generating, policies), **({} if mpc is None else {"mpc": mpc.ready})}
@@ -155,6 +167,7 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         policies=policies,
         keys=keys,
         tenants=tenants,
+        rosters=rosters,
         audit=audit,
         audit_keys=audit_keys,
         ledger=ledger,
@@ -174,19 +187,6 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
     return Opened(parts, checks), administration
 
 
-def _tracer(settings: Settings, stack: AsyncExitStack) -> Tracer | None:
-    """OpenTelemetry, where an endpoint is set; its libraries are an extra, so they are imported here."""
-    if settings.otlp_endpoint is None:
-        return None
-    try:
-        from gateway.backends.otel import OtelTracer
-    except ImportError as error:
-        raise SettingsError(f"LLMOS_OTLP_ENDPOINT is set, but {error.name} is not installed: pip install 'llmos[tracing]'") from None
-    tracer = OtelTracer(settings.otlp_endpoint)
-    stack.push_async_callback(asyncio.to_thread, tracer.close)
-    return tracer
-
-
 def _mpc_server(settings: Settings) -> MpcServer | None:
     """Secret-shared inference, where it is configured; its libraries are an extra, so they are imported here."""
     if settings.mpc_config is None:
@@ -204,11 +204,25 @@ def _mpc_server(settings: Settings) -> MpcServer | None:
 
 def _with_mpc(
     mpc: MpcServer, settings: Settings, models: ModelCatalogue, meter: PrometheusMeter, stack: AsyncExitStack
-) -> tuple[ModelCatalogue, Backend]:
+) -> tuple[ModelCatalogue, Backend, SealedRelay]:
     from gateway.backends.mpc import MpcBackend
+    from gateway.backends.mpc_relay import MpcRelay
 
     stack.callback(mpc.close)
-    return WithMpc(models, settings.mpc_model), MpcBackend(mpc, meter.mpc_token)
+    return WithMpc(models, settings.mpc_model), MpcBackend(mpc, meter.mpc_token), MpcRelay(mpc)
+
+
+def _tracer(settings: Settings, stack: AsyncExitStack) -> Tracer | None:
+    """OpenTelemetry, where an endpoint is set; its libraries are an extra, so they are imported here."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from gateway.backends.otel import OtelTracer
+    except ImportError as error:
+        raise SettingsError(f"LLMOS_OTLP_ENDPOINT is set, but {error.name} is not installed: pip install 'llmos[tracing]'") from None
+    tracer = OtelTracer(settings.otlp_endpoint)
+    stack.push_async_callback(asyncio.to_thread, tracer.close)
+    return tracer
 
 
 async def _oidc(settings: Settings, stack: AsyncExitStack) -> tuple[OidcVerifier | None, OidcLogin | None]:
@@ -225,19 +239,9 @@ async def _oidc(settings: Settings, stack: AsyncExitStack) -> tuple[OidcVerifier
     return verifier, OidcLogin(client, registered, OidcVerifier(OidcSettings(issuer, settings.oidc_client_id), jwks))
 
 
-def _redis(settings: Settings) -> Redis:
-    url = settings.redis_url.get_secret_value() if settings.redis_url else valkey.url(settings.data_dir)
-    return Redis.from_url(
-        url,
-        socket_timeout=_STORE_TIMEOUT_S,
-        socket_connect_timeout=_STORE_TIMEOUT_S,
-        max_connections=_STORE_CONNECTIONS,
-        retry=Retry(NoBackoff(), 1),
-    )
-
-
 def _servers(settings: Settings, stack: AsyncExitStack) -> tuple[OpenAIServer, OpenAIServer | None]:
     key = settings.upstream_api_key.get_secret_value() if settings.upstream_api_key else None
+    tls = _upstream_tls(settings)
 
     def server(url: str) -> OpenAIServer:
         opened = OpenAIServer(
@@ -246,12 +250,24 @@ def _servers(settings: Settings, stack: AsyncExitStack) -> tuple[OpenAIServer, O
             connect_timeout_s=settings.upstream_connect_timeout_s,
             idle_timeout_s=settings.upstream_idle_timeout_s,
             max_connections=settings.max_concurrent_requests,
+            tls=tls,
         )
         stack.push_async_callback(opened.aclose)
         return opened
 
     assert settings.upstream is not None
     return server(settings.upstream), server(settings.embeddings_upstream) if settings.embeddings_upstream else None
+
+
+def _upstream_tls(settings: Settings) -> ssl.SSLContext:
+    """Raises SettingsError where a certificate can't be read."""
+    try:
+        context = ssl.create_default_context(cafile=settings.upstream_ca_file)
+        if settings.upstream_cert_file is not None:
+            context.load_cert_chain(settings.upstream_cert_file, settings.upstream_key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"the certificates for the upstream can't be used ({error.__class__.__name__}); see LLMOS_UPSTREAM_*") from None
+    return context
 
 
 async def _accept_dev_key(settings: Settings, keys: ValkeyKeys) -> None:
@@ -265,12 +281,11 @@ async def _accept_dev_key(settings: Settings, keys: ValkeyKeys) -> None:
 
 def _checks(redis: Redis, pool: DetectorPool, generating: OpenAIServer, policies: ValkeyPolicies) -> Mapping[str, Check]:
     async def store() -> None:
-        with reaching("answer a ping"):
-            await redis.ping()
+        await check_fitness(redis)
 
     async def detector() -> None:
         if not pool.worker_pids:
-            raise DetectorFailed("No detector process runs.")
+            raise pool.fault or DetectorFailed("No detector process runs yet.")
 
     async def upstream() -> None:
         if not await generating.models():

@@ -28,6 +28,7 @@ from gateway.ports import (
     PolicyStore,
     PrivateServer,
     Pseudonyms,
+    SealedRelay,
     Tracer,
     UseLimits,
 )
@@ -60,6 +61,7 @@ class Parts:
     bounds: Bounds
     conversation_key: bytes = field(repr=False)
     salt_key: bytes | None = field(repr=False)
+    relay: SealedRelay | None = None  # where secret-shared inference is configured
     tracer: Tracer | None = None
 
 

@@ -21,7 +21,7 @@ from mpc_inference.config import Deployment, Terms
 from mpc_inference.llama import plain
 from mpc_inference.llama.shape import read_shape
 from mpc_inference.llama.weights import read_weights
-from mpc_inference.pair import Direct, Lanes, Pair
+from mpc_inference.pair import Direct, Lanes, Pair, party_link
 from mpc_inference.sampling import Sampling
 from mpc_inference.tokens import ChatTokens
 
@@ -43,8 +43,8 @@ class Piece:
 class Client:
     """A caller of one deployment. Thread-safe; holds embedding and head in memory (113 MB for SmolLM2-135M)."""
 
-    def __init__(self, terms: Terms, connect: Callable[[], Lanes]) -> None:
-        """Reads the model directory's tokenizer, embedding and head; `connect` opens a request's lanes. Raises ModelUnsupported."""
+    def __init__(self, terms: Terms, connect: Callable[[int], Lanes]) -> None:
+        """Reads the model's tokenizer, embedding and head; `connect` opens the lanes for so many tokens. Raises ModelUnsupported."""
         self._terms, self._connect = terms, connect
         self.tokens = ChatTokens(terms.model)
         self._shape = read_shape(terms.model)
@@ -55,7 +55,7 @@ class Client:
     @classmethod
     def direct(cls, deployment: Deployment) -> Client:
         """A client with links of its own to both parties."""
-        return cls(deployment, lambda: Direct(deployment))
+        return cls(deployment, lambda tokens: Direct(deployment))
 
     def close(self) -> None:
         """Let the worker threads go; requests in progress end with an error."""
@@ -65,6 +65,11 @@ class Client:
     def context_tokens(self) -> int:
         """Most tokens of prompt and answer together."""
         return self._terms.context_tokens
+
+    @property
+    def hidden(self) -> int:
+        """Values of one token's hidden state: words of one token's share."""
+        return self._shape.hidden
 
     @property
     def first_token(self) -> int:
@@ -108,7 +113,7 @@ class Client:
                 f"{len(prompt)} prompt tokens and {max_tokens} to answer do not fit {self.context_tokens}: shorten one of them"
             )
         draw, until = sampling or Sampling(), time.monotonic() + deadline_s if deadline_s else None
-        pair = Pair(await self._run(self._connect))
+        pair = Pair(await self._run(self._connect, len(prompt) + max_tokens))
         try:
             await self._run(pair.open, prefix, len(prompt) - prefix + max_tokens)
             fresh, answer, said = list(prompt[prefix:]), list[int](), ""
@@ -122,6 +127,8 @@ class Client:
                 cut = min((text.find(s) for s in stop if s and s in text), default=-1)
                 final = "stop" if ended or cut >= 0 else "length" if count == max_tokens else None
                 shown = text[:cut] if cut >= 0 else text if final else self._settled(text, stop)
+                if final:
+                    await self._run(pair.finish)
                 yield Piece(token, shown[len(said) :], final, len(prompt), len(answer))
                 said = shown if len(shown) > len(said) else said
                 if final:
@@ -163,13 +170,15 @@ class Client:
 
 
 def statuses(deployment: Deployment) -> list[dict[str, Any]]:
-    """Both parties' counters (see `Party.status`). Blocking. Raises PeerUnavailable, HandshakeRefused."""
-    lanes = Direct(deployment)
+    """Both parties' counters. Blocking. Raises PeerUnavailable, HandshakeRefused, DeadlineExceeded."""
+    return [party_status(deployment, party) for party in (0, 1)]
+
+
+def party_status(deployment: Deployment, party: int) -> dict[str, Any]:
+    """One party's counters (see `Party.status`). Blocking. Raises the same."""
+    link = party_link(deployment, party)
     try:
-        out = []
-        for link in lanes.both:
-            link.send_control({"status": True})
-            out.append(link.receive_control())
-        return out
+        link.send_control({"status": True})
+        return link.receive_control()
     finally:
-        lanes.close()
+        link.close()

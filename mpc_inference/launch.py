@@ -33,6 +33,7 @@ ONE_OPERATOR = (
     "All three MPC processes run on this machine: whoever operates it holds both shares and can read every prompt. "
     "This shows the protocol; it gives no privacy. For privacy, run party 0, party 1 and the dealer under three operators."
 )
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # the parties share the machine
 Progress = Callable[[int, int], None]
 
 
@@ -68,10 +69,12 @@ def init(
     """
     directory = directory.resolve()
     certs, prepared, config = directory / "certificates", directory / "public.safetensors", directory / "mpc.yaml"
+    if config.exists() and prepared.exists() and read_config(config).model != model.resolve():
+        raise ConfigInvalid(f"{directory} holds another model's preparation: choose another directory, or remove {prepared}")
     read_shape(model)  # an unsupported model is refused before anything is written
     if not (certs / "ca.crt").exists():
         certificates.create(certs)
-    if not prepared.exists():
+    if not artifact.is_current(prepared):
         artifact.prepare(model, prepared, progress)
     deployment = Deployment(
         model=model.resolve(),
@@ -100,19 +103,24 @@ def _until_signalled(stop: Callable[[], None]) -> None:
         signal.signal(number, lambda *_: stop())
 
 
-def run_dealer(config: Path, progress: Progress = _silent) -> None:
-    """The dealer's process: returns after SIGINT or SIGTERM."""
+def _bound(config: Path, bind: str | None) -> Deployment:
     deployment = read_config(config)
+    return deployment if bind is None else deployment.model_copy(update={"bind": bind})
+
+
+def run_dealer(config: Path, progress: Progress = _silent, bind: str | None = None) -> None:
+    """The dealer's process, listening on `bind` where given: returns after SIGINT or SIGTERM."""
+    deployment = _bound(config, bind)
     dealer = Dealer(deployment, _load(deployment, progress), core())
     _until_signalled(dealer.stop)
     dealer.serve()
 
 
-def run_party(config: Path, index: int, progress: Progress = _silent) -> None:
-    """A party's process (index 0 or 1): returns after SIGINT or SIGTERM."""
+def run_party(config: Path, index: int, progress: Progress = _silent, bind: str | None = None) -> None:
+    """A party's process (index 0 or 1), listening on `bind` where given: returns after SIGINT or SIGTERM."""
     if index not in (0, 1):
         raise ConfigInvalid("a party's index is 0 or 1")
-    deployment = read_config(config)
+    deployment = _bound(config, bind)
     party = Party(deployment, index, _load(deployment, progress), core())
     _until_signalled(party.stop)
     party.serve()
@@ -131,7 +139,7 @@ def command(role: str, config: Path) -> list[str]:
 
 def start(role: str, config: Path, log: Path | None = None) -> subprocess.Popen[bytes]:
     """Start one role's process with one thread a process for numerical libraries."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = {**os.environ, **ONE_THREAD}
     out = log.open("ab") if log else subprocess.DEVNULL
     try:
         return subprocess.Popen(command(role, config), env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)  # noqa: S603

@@ -46,9 +46,25 @@ class Lanes(Protocol):
 
     def set_deadline(self, timeout_s: float) -> None: ...
 
+    def finish(self) -> None:
+        """The request is complete; blocking."""
+        ...
+
     def close(self) -> None:
         """End the request at both parties; a thread that waits on a lane wakes up."""
         ...
+
+
+def party_link(deployment: Deployment, party: int) -> transport.Link:
+    """A greeted link to one party, as the client. Raises PeerUnavailable, HandshakeRefused, DeadlineExceeded."""
+    place = deployment.parties[party]
+    link = transport.connect(place.host, place.port, deployment.certificates, "client", f"party{party}", deployment.deadline_s)
+    try:
+        transport.greet(link, deployment.digest)
+    except errors.MpcError:
+        link.close()
+        raise
+    return link
 
 
 class Direct:
@@ -57,12 +73,8 @@ class Direct:
     def __init__(self, deployment: Deployment) -> None:
         self.links: list[transport.Link] = []
         try:
-            for party, endpoint in enumerate(deployment.parties):
-                link = transport.connect(
-                    endpoint.host, endpoint.port, deployment.certificates, "client", f"party{party}", deployment.deadline_s
-                )
-                self.links.append(link)
-                transport.greet(link, deployment.digest)
+            for party in (0, 1):
+                self.links.append(party_link(deployment, party))
         except errors.MpcError:
             self.close()
             raise
@@ -77,6 +89,9 @@ class Direct:
     def set_deadline(self, timeout_s: float) -> None:
         for link in self.links:
             link.set_deadline(timeout_s)
+
+    def finish(self) -> None:
+        """Closing says it all."""
 
     def close(self) -> None:
         for link in self.links:
@@ -113,6 +128,10 @@ class Pair:
                 raise errors.FrameInvalid("a party answered with words of another size")
             total += words
         return np.asarray(total.view(np.int64) / 2**scales.RESIDUAL)
+
+    def finish(self) -> None:
+        """Say that the request is complete."""
+        self._lanes.finish()
 
     def close(self) -> None:
         """End the request; safe from another thread."""

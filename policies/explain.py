@@ -50,6 +50,10 @@ def explain(policy: Policy) -> list[str]:
             conditions.append(f"the text holds {' or '.join(route.entities)}")
         sentences.append(f"Where {' and '.join(conditions) or 'nothing else decided'}, the request {ROUTE_WORDS[route.to]}.")
     sentences.append(f"Otherwise the request {ROUTE_WORDS[policy.routing.default]}.")
+    if policy.blind == "allow":
+        sentences.append(
+            "A caller may use secret-shared inference blindly: such a request is relayed sealed, and no rule about text applies to it."
+        )
     restore = policy.response.restore
     sentences.append("The caller's own values are put back into the answer." if restore else "The answer keeps the stand-ins.")
     sentences.append(SCAN_WORDS[policy.response.scan].format(action=RESPONSE_WORDS[policy.response.action]))
@@ -57,6 +61,9 @@ def explain(policy: Policy) -> list[str]:
     sentences.append(f"The vault forgets a conversation {_duration(policy.retention.vault_ttl_s)} after its last use.")
     if policy.audit.level == "minimal":
         sentences.append("The audit records no counts by entity.")
+    if policy.response.scan == "ner" and policy.on_failure.answer_scan == "patterns_only":
+        sentences.append("Where the scan of an answer fails, the answer goes on, scanned by pattern ALONE: names may pass.")
+    sentences.append("Where any other part fails (detection, vault, ledger, audit), the request is refused and nothing is sent.")
     if policy.recall_floor.asks:
         floors = [f"{entity} {floor:.0%}" for entity, floor in policy.recall_floor.entities.items()]
         if policy.recall_floor.overall is not None:

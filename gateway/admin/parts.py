@@ -12,6 +12,7 @@ from gateway.access.oidc import OidcVerifier
 from gateway.audit.chain import AuditKeys
 from gateway.backends.oidc_login import OidcLogin
 from gateway.dp.analytics import Statistics
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.ports import Detector, Pseudonyms
 from gateway.stores.aliases import ValkeyAliases
@@ -41,6 +42,7 @@ class AdminParts:
     policies: ValkeyPolicies
     keys: ValkeyKeys
     tenants: ValkeyTenants
+    rosters: Rosters
     audit: ValkeyAudit
     audit_keys: AuditKeys = field(repr=False)
     ledger: RedisLedger

@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
 from gateway.dp.accountant import claimed_epsilon
 from gateway.dp.ledger import Balance, BudgetAccount
 from gateway.errors import LlmosError, NotFound
-from gateway.serving import valkey
+from gateway.serving.store import store_address
 from gateway.settings import Settings
+from gateway.stores.connection import connect
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import ValkeyPolicies
 from policies.dp import Budget
+
+STORE_TIMEOUT_S = 5.0
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -62,8 +64,7 @@ class Stores:
 @asynccontextmanager
 async def _stores() -> AsyncIterator[Stores]:
     settings = Settings.from_process()
-    url = settings.redis_url.get_secret_value() if settings.redis_url else valkey.url(settings.data_dir.absolute())
-    redis = Redis.from_url(url)
+    redis = connect(store_address(settings), timeout_s=STORE_TIMEOUT_S, max_connections=1)
     try:
         yield Stores(RedisLedger(redis), ValkeyPolicies(redis))
     finally:

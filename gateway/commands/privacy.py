@@ -28,7 +28,8 @@ def erase(
     if (conversation is None) != (key is None):
         typer.echo("--conversation and --key go together.", err=True)
         raise typer.Exit(2)
-    what = f"conversation {conversation!r} of key {key}" if conversation is not None else f"ALL conversations of tenant {tenant!r}"
+    everything = f"ALL conversations and the roster of tenant {tenant!r}"
+    what = f"conversation {conversation!r} of key {key}" if conversation is not None else everything
     if not yes:
         typer.confirm(f"Erase {what}? This can't be undone.", abort=True)
 

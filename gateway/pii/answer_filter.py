@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from gateway.errors import DetectorFailed
 from gateway.exchange import IssuedValue, Span
 from gateway.pii.answer_patterns import find_patterns
 from gateway.pii.answer_scan import AnswerScan, ScanRule
@@ -33,7 +34,8 @@ class AnswerRules:
 
     `caller_texts` are the request's texts before replacing: a value that stands there is the caller's own. `private_output` says
     that the route claims differential privacy: then neither they nor `issued` are used. `detector` is needed where the policy
-    scans by `ner`.
+    scans by `ner`; `tenant` is whose roster then counts. A roster may hold the people whose privacy is claimed, so that a
+    private output is searched without it.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class AnswerRules:
         *,
         detector: Detector | None = None,
         find: Callable[[str], Sequence[Span]] = find_patterns,
+        tenant: str | None = None,
         private_output: bool = False,
     ) -> None:
         if policy.response.scan == "ner" and detector is None:
@@ -58,7 +61,12 @@ class AnswerRules:
 
             async def by_detector(text: str) -> Sequence[Span]:
                 assert detector is not None
-                return (await detector.detect([text], policy))[0]
+                try:
+                    return (await detector.detect([text], policy, tenant=None if private_output else tenant))[0]
+                except DetectorFailed:
+                    if policy.on_failure.answer_scan == "stop":
+                        raise
+                    return find(text)
 
             sentences = policy.response.scan == "ner"
             self.scan = ScanRule(by_detector if sentences else by_patterns, sentences, policy, caller_text)

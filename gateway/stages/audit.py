@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import LlmosError, TooManyAttempts
-from gateway.exchange import Admitted, Api, Json, Principal, Routed
+from gateway.exchange import Admitted, Api, Json, Principal, Routed, Sealed
 from gateway.ports import AuditLog, Meter, Tracer
 
 ANONYMOUS = Principal(tenant="", key_id="", role="")
@@ -34,6 +34,7 @@ class Trail:
     stages: list[tuple[str, float, float]] = field(default_factory=list)  # name, begin in Unix seconds, seconds
     admitted: Admitted | None = None
     routed: Routed | None = None
+    sealed: Sealed | None = None
     usage: Json = field(default_factory=dict)
     answer_counts: Mapping[str, int] = field(default_factory=dict)
     admission_stands: bool = False
@@ -92,6 +93,8 @@ class Trail:
                 "model": self.admitted.served.name,
                 "stream": self.admitted.received.stream,
             }
+        if self.sealed is not None:
+            record |= {"route": "mpc", "blind": True, "tokens_announced": self.sealed.tokens}
         if self.spent is not None:
             record["dp"] = dict(self.spent())
         if self.attempts is not None:
@@ -122,6 +125,8 @@ async def audit_outcome(trail: Trail, log: AuditLog) -> None:
     if trail.routed is not None:
         trail.meter.replaced(trail.routed.scrubbed.counts)
         trail.meter.routed(trail.routed.target)
+    if trail.sealed is not None:
+        trail.meter.routed("mpc")
     if not trail.deserves_a_record:
         return
     record = trail.record() | {

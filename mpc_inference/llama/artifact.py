@@ -104,6 +104,14 @@ def prepare(model: Path, target: Path, progress: Callable[[int, int], None] = la
     os.replace(scratch, target)
 
 
+def is_current(path: Path) -> bool:
+    """Whether `path` is an artifact that this release loads."""
+    if not path.exists():
+        return False
+    with safe_open(path, framework="np") as file:
+        return (file.metadata() or {}).get("format") == str(FORMAT)
+
+
 def load(path: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Artifact:
     """The artifact in `path`, with the SHA-256 of the whole file. Raises ModelUnsupported for another format."""
     if not path.exists():

@@ -55,29 +55,82 @@ def test_a_later_turn_keeps_the_stand_ins_of_the_first(before_echo: Any, echo: A
     assert after[1]["content"] == before[0]["content"]
 
 
-def test_no_canary_stands_in_a_log_a_metric_an_error_or_the_store(before_echo: Any) -> None:
+def test_a_stream_of_single_bytes_says_the_same(before_echo: Any) -> None:
+    text = f"{TEXT} 我叫王小明。🙂"
+    stream = before_echo.client().chat.completions.create(model="half", messages=[{"role": "user", "content": text}], stream=True)
+    assert "".join(c.choices[0].delta.content or "" for c in stream if c.choices) == text
+
+
+def test_token_shaped_text_comes_back_as_it_was_typed_and_reads_no_vault(before_echo: Any, echo: Any) -> None:
     client = before_echo.client()
     ask(client, "echo")
-    with pytest.raises(openai.BadRequestError) as refused:
-        ask(client, "echo", extra_body={"chat_template": CANARIES["name"]})
-    with pytest.raises(openai.NotFoundError) as unknown:
-        ask(client, CANARIES["name"])
-    broken = httpx.post(
-        before_echo.url + "/v1/chat/completions", headers={"authorization": "Bearer sk-llmos-end-to-end"}, content=TEXT.encode()
-    )
+    issued = json.loads(echo.bodies[-1])["messages"][-1]["content"]
+    typed: Any = [{"role": "user", "content": f"<PERSON_k7dm> [EMAIL_1] {issued}"}]
+    assert client.chat.completions.create(model="echo", messages=typed).choices[0].message.content == typed[0]["content"]
+
+
+def test_a_conversation_is_named_by_its_header(before_echo: Any, echo: Any) -> None:
+    def sent(conversation: str, user: str = "") -> str:
+        more: dict[str, Any] = {"user": user} if user else {}
+        ask(before_echo.client(), "echo", extra_headers={"x-llmos-conversation": conversation}, **more)
+        return str(json.loads(echo.bodies[-1])["messages"][-1]["content"])
+
+    assert sent("one") == sent("one", user="somebody")
+    assert sent("one") != sent("two")
+
+
+def bad_requests() -> list[tuple[str, bytes, int]]:
+    """Bodies with canaries in them, and the status that each gets with the settings as they come."""
+    message = {"role": "user", "content": TEXT}
+
+    def body(**more: Any) -> bytes:
+        return json.dumps({"model": "echo", "messages": [message], **more}).encode()
+
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":' * 1000 + json.dumps(TEXT) + "}" * 1000}}
+    return [
+        ("malformed", TEXT.encode(), 400),
+        ("half a body", body()[:-20], 400),
+        ("invalid UTF-8", body().replace(b"Sarah", b"\xffSarah"), 400),
+        ("a lone surrogate", body().replace(b"Sarah", b"\\ud800Sarah"), 400),
+        ("wrong types", body(messages=TEXT), 400),
+        ("10 MB", body(messages=[{"role": "user", "content": TEXT * 70_000}]), 413),
+        ("10,000 messages", body(messages=[{"role": "user", "content": CANARIES["name"]}] * 10_000), 413),
+        ("1,000 deep", body(messages=[{"role": "assistant", "content": None, "tool_calls": [call]}]), 413),
+        ("an image", body(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": TEXT}}]}]), 400),
+        ("an unknown field", body(documents=[TEXT]), 400),
+        ("an unknown model", body(model=CANARIES["mail"]), 404),
+        ("a server that fails", body(model="fail"), 502),
+        ("a server that fails to stream", body(model="fail", stream=True), 502),
+        ("a server that cuts its stream", body(model="cut", stream=True), 200),
+    ]
+
+
+def test_no_canary_stands_in_a_log_a_metric_an_error_or_the_store(before_echo: Any) -> None:
+    client = before_echo.client()
+    ask(client, "echo", user=CANARIES["name"], metadata={"who": CANARIES["mail"]}, extra_headers={"x-llmos-conversation": TEXT})
+    places: dict[str, str] = {}
+    headers = {"authorization": "Bearer sk-llmos-end-to-end", "x-request-id": CANARIES["name"]}
+    for name, raw, status in bad_requests():
+        reply = httpx.post(before_echo.url + "/v1/chat/completions", headers=headers, content=raw, timeout=60)
+        assert reply.status_code == status, name
+        if status != 200:
+            assert reply.json()["error"]["code"], name
+            places[name] = reply.text + str(reply.headers)
+    with pytest.raises(openai.APIError) as broken_off:
+        list(ask(client, "cut", stream=True))
+    places["a broken stream"] = str(broken_off.value)
     time.sleep(1.2)  # the append-only file is flushed every second
-    places = {
-        "errors": refused.value.response.text + unknown.value.response.text + broken.text,
-        "metrics": httpx.get(before_echo.url + "/metrics").text,
-    }
+    places["metrics"] = httpx.get(before_echo.url + "/metrics").text
     for path in sorted(before_echo.data_dir.rglob("*")):
         if path.is_file():
             places[str(path.relative_to(before_echo.data_dir))] = path.read_bytes().decode("latin-1")
     assert any("appendonly" in name for name in places)
+    assert "serve.log" in places
     for place, content in places.items():
         for value in CANARIES.values():
             assert value not in content, place
             assert value.replace(" ", "").replace("-", "") not in content, place
+    assert httpx.get(before_echo.url + "/readyz").status_code == 200
 
 
 @pytest.mark.vllm

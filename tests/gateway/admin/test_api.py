@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -33,6 +34,7 @@ GUARDED = {
     ("POST", "/policies/p/rollback/1"): Permission.WRITE_POLICIES,
     ("POST", "/policies/diff"): Permission.READ_POLICIES,
     ("POST", "/scrub"): Permission.DRY_RUN,
+    ("GET", "/statistics/2026-01-01"): Permission.READ_STATISTICS,
     ("GET", "/keys"): Permission.READ_KEYS,
     ("POST", "/keys"): Permission.WRITE_KEYS,
     ("POST", "/keys/key_1/revoke"): Permission.WRITE_KEYS,
@@ -41,7 +43,6 @@ GUARDED = {
     ("PUT", "/tenants/t"): Permission.WRITE_KEYS,
     ("POST", "/privacy/erase"): Permission.ERASE,
     ("GET", "/privacy/report"): Permission.READ_AUDIT,
-    ("GET", "/statistics/2020-01-01"): Permission.READ_STATISTICS,
     ("GET", "/policies/p"): Permission.READ_POLICIES,
     ("GET", "/policies/p/history"): Permission.READ_POLICIES,
     ("GET", "/audit/public-key"): Permission.READ_AUDIT,
@@ -70,7 +71,7 @@ async def test_each_endpoint_asks_for_its_permission(clients: Any, role: str) ->
 async def test_every_endpoint_of_the_document_is_guarded(clients: Any) -> None:
     document = (await clients.anonymous.get("/openapi.json")).json()
     parts = {re.sub("{[^}]*}", "*", path): path for path in document["paths"]}
-    tried = {(method, re.sub(r"/(p|m|f|t|1|key_1|2020-01-01)(?=/|$)", "/*", path.partition("?")[0])) for method, path in GUARDED}
+    tried = {(method, re.sub(r"/(p|m|f|t|1|key_1|2026-01-01)(?=/|$)", "/*", path.partition("?")[0])) for method, path in GUARDED}
     every = {(method.upper(), shape) for shape, path in parts.items() for method in document["paths"][path]}
     assert tried == every, "an endpoint without its line in GUARDED, or a line without its endpoint"
     for path, operations in document["paths"].items():
@@ -293,3 +294,31 @@ async def test_erasing_a_tenant_leaves_nothing_of_it_on_the_disk(parts: AdminPar
     assert wrapped not in raw
     assert mine not in raw
     assert len([name async for name in redis.scan_iter(match="llmos:vault:*")]) == 1
+
+
+async def test_an_analyst_reads_noised_days_and_pays_for_each_once(parts: AdminParts, clients: Any) -> None:
+    today = datetime.datetime.now(datetime.UTC).date()
+    yesterday = today - datetime.timedelta(days=1)
+    received = datetime.datetime.combine(yesterday, datetime.time(12), datetime.UTC).timestamp()
+    for _ in range(5):
+        record = {"tenant": "acme", "key_id": "k", "api": "chat.completions", "outcome": "ok", "received_unix_s": received}
+        await parts.audit.outcome(record)
+    analyst = clients["analyst"]
+    first = (await analyst.get(f"/statistics/{yesterday}")).json()
+    assert first["counts"]["chat.completions:ok"] == 3  # a key counts for three at most
+    assert (first["epsilon"], first["unit"]) == (1e4, "one API key, one day")
+    assert (await analyst.get(f"/statistics/{yesterday}")).json() == first
+    assert (await analyst.get(f"/statistics/{today}")).status_code == 400
+    before = yesterday - datetime.timedelta(days=1)
+    assert (await analyst.get(f"/statistics/{before}")).status_code == 200
+    spent = await analyst.get(f"/statistics/{before - datetime.timedelta(days=1)}")
+    assert (spent.status_code, spent.json()["error"]["code"]) == (429, "privacy_budget_exceeded")
+    assert spent.headers["x-should-retry"] == "false"
+    assert int(spent.headers["retry-after"]) > 0
+
+
+async def test_statistics_are_the_analysts_alone_who_read_nothing_else(clients: Any) -> None:
+    for role in ("caller", "auditor", "operator", "policy_admin", "admin"):
+        assert (await clients[role].get("/statistics/2026-01-01")).status_code == 403
+    for path in ("/audit/records?tenant=acme", "/budgets", "/keys", "/policies"):
+        assert (await clients["analyst"].get(path)).status_code == 403

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -253,3 +256,23 @@ async def test_a_caller_that_goes_away_does_not_take_the_others_record_along(red
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert sum(isinstance(result, int) for result in results) == 19
         assert (await verify(audit)).records == 20
+
+
+def test_a_spool_adopts_what_a_dead_process_left_and_leaves_the_living_alone(tmp_path):
+    script = (
+        "import os, pathlib, sys; from gateway.stores.audit_files import Spool; "
+        "spool = Spool.adopting(pathlib.Path(sys.argv[1])); spool.keep({'kind': 'outcome', 'request_id': 'req_dead'}, True); "
+        "print('kept', flush=True); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=60, check=False, env=os.environ | {"PYTHONPATH": os.getcwd()})
+    first = Spool.adopting(tmp_path)
+    assert [record["request_id"] for record in first.read()] == ["req_dead"]
+    second = Spool.adopting(tmp_path)
+    assert second.read() == [], "the first is alive and holds its own"
+    first.close()
+    third = Spool.adopting(tmp_path)
+    assert [record["request_id"] for record in third.read()] == ["req_dead"], "what was not replayed is adopted again"
+    third.drop_first()
+    second.close()
+    third.close()
+    assert list(tmp_path.iterdir()) == []
