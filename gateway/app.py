@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -32,7 +33,7 @@ from gateway.backends.private_vllm import PrivateVllm
 from gateway.console.app import console_app
 from gateway.dp.admission import check_policy
 from gateway.dp.analytics import AnalyticsRule, Statistics
-from gateway.errors import DetectorFailed, UpstreamFailed
+from gateway.errors import DetectorFailed, LlmosError, UpstreamFailed
 from gateway.exchange import Principal, Target
 from gateway.http.health import Check
 from gateway.http.limits import WireLimits
@@ -40,7 +41,7 @@ from gateway.http.metrics import PrometheusMeter
 from gateway.http.routes import Opened, assemble
 from gateway.pii.cached_detector import CachedDetector
 from gateway.pii.detector_pool import DetectorPool
-from gateway.pii.keyring import KeyRing
+from gateway.pii.keyring import KeyRing, KeyRingError
 from gateway.pii.pseudonyms import ConversationPseudonyms
 from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
@@ -94,7 +95,8 @@ def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
     @asynccontextmanager
     async def opener(meter: PrometheusMeter) -> AsyncIterator[Opened]:
         async with AsyncExitStack() as stack:
-            opened, app.state.administration = await _open(settings, mpc, meter, stack, warm)
+            with _told_in_words():
+                opened, app.state.administration = await _open(settings, mpc, meter, stack, warm)
             yield opened
 
     def administration() -> AdminParts:
@@ -105,6 +107,19 @@ def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
     app.mount("/admin/v1", admin_app(administration))
     app.mount("/console", console_app(administration))
     return app
+
+
+@contextmanager
+def _told_in_words() -> Iterator[None]:
+    """What keeps the gateway from starting is said on standard error: the server logs it without its message."""
+    try:
+        yield
+    except (SettingsError, KeyRingError) as error:
+        print(f"llmos: {error}", file=sys.stderr)
+        raise
+    except LlmosError as error:
+        print(f"llmos: {error.message}", file=sys.stderr)
+        raise
 
 
 async def _open(
