@@ -87,6 +87,7 @@ def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         request_timeout_s=settings.request_timeout_s,
         max_concurrent_requests=settings.max_concurrent_requests,
+        metrics_need_key=settings.env == "production",
         may_show_sent=settings.env == "development",
     )
 
