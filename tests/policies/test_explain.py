@@ -17,7 +17,8 @@ def test_explain_says_each_rule() -> None:
         "id: x\nentities: {PERSON: {action: mask, score: 0.5}, SECRET: {action: block}}\n"
         "routing: {rules: [{entities: [PERSON], to: mpc}], default: refuse}\n"
         "limits: {requests_per_minute: 60, concurrent_streams: 2}\nretention: {vault_ttl_s: 3600}\n"
-        "response: {restore: false, scan: ner, action: block}\naudit: {level: minimal}\nrecall_floor: {overall: 0.9}\n"
+        "response: {restore: false, scan: ner, action: block}\naudit: {level: minimal}\non_failure: {answer_scan: patterns_only}\n"
+        "recall_floor: {overall: 0.9}\n"
     )
     assert explain(policy) == [
         "PERSON (score ≥ 0.5): masked with asterisks, not restored.",
@@ -30,6 +31,8 @@ def test_explain_says_each_rule() -> None:
         "Each key may use 60 requests a minute, 2 streams at once.",
         "The vault forgets a conversation 1 hour after its last use.",
         "The audit records no counts by entity.",
+        "Where the scan of an answer fails, the answer goes on, scanned by pattern ALONE: names may pass.",
+        "Where any other part fails (detection, vault, ledger, audit), the request is refused and nothing is sent.",
         "A production tenant needs this recall on its own labelled text first: overall 90%.",
     ]
 
