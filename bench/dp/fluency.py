@@ -32,6 +32,7 @@ class CleanModel:
     """The served weights, read by transformers."""
 
     def __init__(self, folder: Path) -> None:
+        torch.set_num_threads(1)  # short texts; more threads would only wait for each other beside a busy server
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
