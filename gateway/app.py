@@ -27,6 +27,7 @@ from gateway.backends.aliased_catalogue import AliasedCatalogue
 from gateway.backends.catalogue import Catalogue
 from gateway.backends.jwks import HttpJwks
 from gateway.backends.mpc_catalogue import WithMpc
+from gateway.backends.oidc_login import OidcClient, OidcLogin
 from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
 from gateway.console.app import console_app
@@ -166,6 +167,7 @@ async def _open(
         tracer=_tracer(settings, stack),
     )
     checks = {**_checks(redis, pool, generating, policies), **({} if mpc is None else {"mpc": mpc.ready})}
+    oidc, oidc_login = await _oidc(settings, stack)
     administration = AdminParts(
         policies=policies,
         keys=keys,
@@ -180,8 +182,10 @@ async def _open(
         attempts=attempts,
         vault=vault,
         vault_store=vault_store,
+        conversation_key=ring.index_key("conversation"),
         dry_run=DryRun(detector, pseudonyms),
-        oidc=await _oidc(settings, stack),
+        oidc=oidc,
+        oidc_login=oidc_login,
         statistics=Statistics(AuditedOutcomes(audit), ledger, ValkeyReleases(redis), AnalyticsRule(), time.time),
         checks=checks,
     )
@@ -241,12 +245,18 @@ def _tracer(settings: Settings, stack: AsyncExitStack) -> Tracer | None:
     return tracer
 
 
-async def _oidc(settings: Settings, stack: AsyncExitStack) -> OidcVerifier | None:
-    """The only thing here that calls out by itself, and only where an issuer is set."""
+async def _oidc(settings: Settings, stack: AsyncExitStack) -> tuple[OidcVerifier | None, OidcLogin | None]:
+    """It calls out by itself, and only where an issuer is set: tokens are checked, and where a client is set people sign in by it."""
     if settings.oidc_issuer is None:
-        return None
+        return None, None
     client = await stack.enter_async_context(httpx.AsyncClient(timeout=settings.upstream_connect_timeout_s, follow_redirects=False))
-    return OidcVerifier(OidcSettings(settings.oidc_issuer, settings.oidc_audience), HttpJwks(client, settings.oidc_issuer))
+    issuer, jwks = settings.oidc_issuer, HttpJwks(client, settings.oidc_issuer)
+    verifier = OidcVerifier(OidcSettings(issuer, settings.oidc_audience), jwks)
+    if settings.oidc_client_id is None or settings.oidc_redirect_url is None:
+        return verifier, None
+    secret = settings.oidc_client_secret.get_secret_value() if settings.oidc_client_secret else None
+    registered = OidcClient(issuer, settings.oidc_client_id, settings.oidc_redirect_url, secret)
+    return verifier, OidcLogin(client, registered, OidcVerifier(OidcSettings(issuer, settings.oidc_client_id), jwks))
 
 
 def _servers(settings: Settings, stack: AsyncExitStack) -> tuple[OpenAIServer, OpenAIServer | None]:
