@@ -17,7 +17,9 @@ DOCS = Path(__file__).parent
 SETTINGS_HEAD = f"""# Settings
 
 Read once at start. A variable wins over the TOML file that `{CONFIG_FILE_VARIABLE}` names; there a setting `LLMOS_X` is the key `x`.
-A command's option wins over both. An unknown name is an error. What is scrubbed, noised and routed is policy, not a setting.
+A command's option wins over both. An unknown name is an error. A secret (`LLMOS_UPSTREAM_API_KEY`, `LLMOS_REDIS_URL`,
+`LLMOS_DEV_KEY`) may come from a file instead: `LLMOS_REDIS_URL_FILE=/run/secrets/redis-url`.
+What is scrubbed, noised and routed is policy, not a setting.
 
 | Variable | Default | Meaning |
 |---|---|---|

@@ -7,16 +7,16 @@ Here, and nowhere else, the adapters (stores, backends, the detector's processes
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx
+import structlog
 from fastapi import FastAPI
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from gateway.access.oidc import OidcSettings, OidcVerifier
 from gateway.admin.api import admin_app
@@ -27,12 +27,13 @@ from gateway.backends.aliased_catalogue import AliasedCatalogue
 from gateway.backends.catalogue import Catalogue
 from gateway.backends.jwks import HttpJwks
 from gateway.backends.mpc_catalogue import WithMpc
+from gateway.backends.oidc_login import OidcClient, OidcLogin
 from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
 from gateway.console.app import console_app
 from gateway.dp.admission import check_policy
 from gateway.dp.analytics import AnalyticsRule, Statistics
-from gateway.errors import DetectorFailed, UpstreamFailed
+from gateway.errors import DetectorFailed, LlmosError, UpstreamFailed
 from gateway.exchange import Principal, Target
 from gateway.http.health import Check
 from gateway.http.limits import WireLimits
@@ -42,30 +43,35 @@ from gateway.pii.cached_detector import CachedDetector
 from gateway.pii.detector_pool import DetectorPool
 from gateway.pii.keyring import KeyRing
 from gateway.pii.pseudonyms import ConversationPseudonyms
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.pipeline import Parts
 from gateway.ports import Backend, ModelCatalogue, SealedRelay, Tracer
-from gateway.serving import valkey
+from gateway.serving.store import store_address
 from gateway.settings import Settings, SettingsError
 from gateway.stages.scrub import Bounds
 from gateway.stores.aliases import ValkeyAliases
 from gateway.stores.attempts import ValkeyAttempts
 from gateway.stores.audit import ValkeyAudit
 from gateway.stores.audit_files import HeadsFile, Spool
-from gateway.stores.failures import reaching
+from gateway.stores.connection import check_fitness, connect
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.roster import RedisRosterStore
 from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.span_cache import RedisSpanCache
 from gateway.stores.statistics import AuditedOutcomes, ValkeyReleases
 from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
+from policies.dp import StructuredRule
 
 if TYPE_CHECKING:
     from gateway.backends.mpc import MpcServer
+
+_log = structlog.get_logger(__name__)
 
 FIRST_POLICY = "default"
 LOCAL_TENANT = "local"
@@ -73,8 +79,11 @@ _STORE_TIMEOUT_S = 2.0
 _STORE_CONNECTIONS = 64
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The gateway as an ASGI application. Raises SettingsError where no upstream is named."""
+def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
+    """The gateway as an ASGI application. Raises SettingsError where no upstream is named.
+
+    Detectors load in the background, and requests wait for them; with `warm` the start waits instead.
+    """
     if settings.upstream is None:
         raise SettingsError("LLMOS_UPSTREAM is not set; name an OpenAI-compatible server, such as http://127.0.0.1:8001/v1")
     limits = WireLimits(
@@ -89,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def opener(meter: PrometheusMeter) -> AsyncIterator[Opened]:
         async with AsyncExitStack() as stack:
-            opened, app.state.administration = await _open(settings, mpc, meter, stack)
+            opened, app.state.administration = await _open(settings, mpc, meter, stack, warm)
             yield opened
 
     def administration() -> AdminParts:
@@ -102,16 +111,22 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMeter, stack: AsyncExitStack) -> tuple[Opened, AdminParts]:
+async def _open(
+    settings: Settings, mpc: MpcServer | None, meter: PrometheusMeter, stack: AsyncExitStack, warm: bool
+) -> tuple[Opened, AdminParts]:
     ring = KeyRing.load_or_create(settings.master_key_path)
-    redis = _redis(settings)
+    redis = connect(store_address(settings), timeout_s=_STORE_TIMEOUT_S, max_connections=_STORE_CONNECTIONS)
     stack.push_async_callback(redis.aclose)
     generating, embedding = _servers(settings, stack)
     pool = DetectorPool(settings.detector_workers, timeout_s=settings.detect_timeout_s)
-    await pool.start()
     stack.push_async_callback(pool.stop)
+    if warm:
+        await pool.start()
+    else:
+        pool.begin()
     keys = await stack.enter_async_context(ValkeyKeys(redis, ring.index_key("api-keys")))
-    detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"))
+    rosters = Rosters(RedisRosterStore(redis), ring, settings.data_dir / "rosters")
+    detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"), rosters=rosters)
     tenants, aliases = ValkeyTenants(redis), ValkeyAliases(redis)
     floors = recall_check(detector, tenants.all)
     policies = await stack.enter_async_context(ValkeyPolicies(redis, checks=(check_policy, floors)))
@@ -131,6 +146,7 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
     relay: SealedRelay | None = None
     if mpc is not None:
         catalogue, backends["mpc"], relay = _with_mpc(mpc, settings, catalogue, meter, stack)
+    private_server = PrivateVllm(generating)
     parts = Parts(
         keys=keys,
         attempts=attempts,
@@ -139,7 +155,7 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         limits=ValkeyLimits(redis, lease_s=settings.request_timeout_s + 60),
         detector=detector,
         pseudonyms=pseudonyms,
-        private_server=PrivateVllm(generating),
+        private_server=private_server,
         ledger=ledger,
         backends=backends,
         audit=audit,
@@ -151,10 +167,12 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         tracer=_tracer(settings, stack),
     )
     checks = {**_checks(redis, pool, generating, policies), **({} if mpc is None else {"mpc": mpc.ready})}
+    oidc, oidc_login = await _oidc(settings, stack)
     administration = AdminParts(
         policies=policies,
         keys=keys,
         tenants=tenants,
+        rosters=rosters,
         audit=audit,
         audit_keys=audit_keys,
         ledger=ledger,
@@ -164,12 +182,29 @@ async def _open(settings: Settings, mpc: MpcServer | None, meter: PrometheusMete
         attempts=attempts,
         vault=vault,
         vault_store=vault_store,
+        conversation_key=ring.index_key("conversation"),
         dry_run=DryRun(detector, pseudonyms),
-        oidc=await _oidc(settings, stack),
+        oidc=oidc,
+        oidc_login=oidc_login,
         statistics=Statistics(AuditedOutcomes(audit), ledger, ValkeyReleases(redis), AnalyticsRule(), time.time),
         checks=checks,
     )
+    announcement = asyncio.create_task(_say_who_draws(policies, private_server, generating))
+    stack.callback(announcement.cancel)
     return Opened(parts, checks), administration
+
+
+async def _say_who_draws(policies: ValkeyPolicies, private_server: PrivateVllm, generating: OpenAIServer) -> None:
+    """The start-up handshake: where a policy has tokens drawn in the model server, log whether that can. Each request is checked again."""
+    rules = [entry.policy.dp for entry in await policies.all() if entry.policy.dp is not None]
+    if all(isinstance(rule.mechanism, StructuredRule) for rule in rules):
+        return
+    try:
+        for model in await generating.models():
+            await private_server.proven_vocabulary(model["id"])
+            _log.info("private_sampling_proven", model=model["id"])
+    except LlmosError as error:
+        _log.warning("private_sampling_not_proven", fault=error.code, effect="policies that draw in the model server are refused")
 
 
 def _mpc_server(settings: Settings) -> MpcServer | None:
@@ -210,27 +245,23 @@ def _tracer(settings: Settings, stack: AsyncExitStack) -> Tracer | None:
     return tracer
 
 
-async def _oidc(settings: Settings, stack: AsyncExitStack) -> OidcVerifier | None:
-    """The only thing here that calls out by itself, and only where an issuer is set."""
+async def _oidc(settings: Settings, stack: AsyncExitStack) -> tuple[OidcVerifier | None, OidcLogin | None]:
+    """It calls out by itself, and only where an issuer is set: tokens are checked, and where a client is set people sign in by it."""
     if settings.oidc_issuer is None:
-        return None
+        return None, None
     client = await stack.enter_async_context(httpx.AsyncClient(timeout=settings.upstream_connect_timeout_s, follow_redirects=False))
-    return OidcVerifier(OidcSettings(settings.oidc_issuer, settings.oidc_audience), HttpJwks(client, settings.oidc_issuer))
-
-
-def _redis(settings: Settings) -> Redis:
-    url = settings.redis_url.get_secret_value() if settings.redis_url else valkey.url(settings.data_dir)
-    return Redis.from_url(
-        url,
-        socket_timeout=_STORE_TIMEOUT_S,
-        socket_connect_timeout=_STORE_TIMEOUT_S,
-        max_connections=_STORE_CONNECTIONS,
-        retry=Retry(NoBackoff(), 1),
-    )
+    issuer, jwks = settings.oidc_issuer, HttpJwks(client, settings.oidc_issuer)
+    verifier = OidcVerifier(OidcSettings(issuer, settings.oidc_audience), jwks)
+    if settings.oidc_client_id is None or settings.oidc_redirect_url is None:
+        return verifier, None
+    secret = settings.oidc_client_secret.get_secret_value() if settings.oidc_client_secret else None
+    registered = OidcClient(issuer, settings.oidc_client_id, settings.oidc_redirect_url, secret)
+    return verifier, OidcLogin(client, registered, OidcVerifier(OidcSettings(issuer, settings.oidc_client_id), jwks))
 
 
 def _servers(settings: Settings, stack: AsyncExitStack) -> tuple[OpenAIServer, OpenAIServer | None]:
     key = settings.upstream_api_key.get_secret_value() if settings.upstream_api_key else None
+    tls = _upstream_tls(settings)
 
     def server(url: str) -> OpenAIServer:
         opened = OpenAIServer(
@@ -239,12 +270,24 @@ def _servers(settings: Settings, stack: AsyncExitStack) -> tuple[OpenAIServer, O
             connect_timeout_s=settings.upstream_connect_timeout_s,
             idle_timeout_s=settings.upstream_idle_timeout_s,
             max_connections=settings.max_concurrent_requests,
+            tls=tls,
         )
         stack.push_async_callback(opened.aclose)
         return opened
 
     assert settings.upstream is not None
     return server(settings.upstream), server(settings.embeddings_upstream) if settings.embeddings_upstream else None
+
+
+def _upstream_tls(settings: Settings) -> ssl.SSLContext:
+    """Raises SettingsError where a certificate can't be read."""
+    try:
+        context = ssl.create_default_context(cafile=settings.upstream_ca_file)
+        if settings.upstream_cert_file is not None:
+            context.load_cert_chain(settings.upstream_cert_file, settings.upstream_key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"the certificates for the upstream can't be used ({error.__class__.__name__}); see LLMOS_UPSTREAM_*") from None
+    return context
 
 
 async def _accept_dev_key(settings: Settings, keys: ValkeyKeys) -> None:
@@ -258,12 +301,11 @@ async def _accept_dev_key(settings: Settings, keys: ValkeyKeys) -> None:
 
 def _checks(redis: Redis, pool: DetectorPool, generating: OpenAIServer, policies: ValkeyPolicies) -> Mapping[str, Check]:
     async def store() -> None:
-        with reaching("answer a ping"):
-            await redis.ping()
+        await check_fitness(redis)
 
     async def detector() -> None:
         if not pool.worker_pids:
-            raise DetectorFailed("No detector process runs.")
+            raise pool.fault or DetectorFailed("No detector process runs yet.")
 
     async def upstream() -> None:
         if not await generating.models():

@@ -17,8 +17,11 @@ from policies.schema import Policy
 class Detector(Protocol):
     """Finds personal data. Raises DetectorFailed on a fault or a timeout: never an empty answer instead."""
 
-    async def detect(self, texts: Sequence[str], policy: Policy) -> list[tuple[Span, ...]]:
-        """The spans of each text, sorted, non-overlapping, thresholds of the policy applied."""
+    async def detect(self, texts: Sequence[str], policy: Policy, *, tenant: str | None = None) -> list[tuple[Span, ...]]:
+        """The spans of each text, sorted, non-overlapping, thresholds of the policy applied.
+
+        `tenant` says whose roster counts besides; None counts none.
+        """
         ...
 
 

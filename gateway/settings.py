@@ -21,6 +21,7 @@ FOREIGN_PREFIXES = ("LLMOS_TEST_", "LLMOS_BENCH_", "LLMOS_CLIENT_")  # read by t
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 PositiveInt = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 
 
@@ -43,8 +44,23 @@ class Settings(BaseModel):
         "info", description="The level of the log; no level writes request text."
     )
 
+    tls_cert_file: Path | None = Field(None, description="The listener's certificate chain in PEM; with it the gateway speaks https.")
+    tls_key_file: Path | None = Field(None, description="The private key of LLMOS_TLS_CERT_FILE. Unset: it is in the same file.")
+    tls_client_ca_file: Path | None = Field(
+        None, description="Authorities in PEM: only clients with a certificate of theirs are let in (mutual TLS)."
+    )
+    drain_delay_s: Seconds = Field(
+        0.0, description="After SIGTERM: how long requests are still taken while /readyz says 503, so that a load balancer notices."
+    )
+    drain_timeout_s: PositiveSeconds = Field(
+        30.0, description="After SIGTERM: the longest that answers in progress may go on; then they are broken off."
+    )
+
     upstream: str | None = Field(None, description="Base URL of an OpenAI-compatible server, ending in /v1. Unset: `llmos up` starts vLLM.")
     upstream_api_key: SecretStr | None = Field(None, description="The key that the upstream asks for, if it does.")
+    upstream_ca_file: Path | None = Field(None, description="Authorities in PEM that vouch for an https upstream. Unset: the system's.")
+    upstream_cert_file: Path | None = Field(None, description="The gateway's own certificate towards an upstream that asks for one.")
+    upstream_key_file: Path | None = Field(None, description="The private key of LLMOS_UPSTREAM_CERT_FILE.")
     embeddings_upstream: str | None = Field(
         None, description="Base URL of the server for /v1/embeddings (vLLM: a process with `--runner pooling`)."
     )
@@ -58,6 +74,9 @@ class Settings(BaseModel):
     mpc_model: str = Field("smollm2-mpc", description="The name under which the secret-shared model is served.")
 
     redis_url: SecretStr | None = Field(None, description="A Redis or Valkey server. Unset: an embedded Valkey under the data directory.")
+    redis_ca_file: Path | None = Field(None, description="Authorities in PEM that vouch for a rediss:// server. Unset: the system's.")
+    redis_cert_file: Path | None = Field(None, description="The gateway's own certificate towards a Redis server that asks for one.")
+    redis_key_file: Path | None = Field(None, description="The private key of LLMOS_REDIS_CERT_FILE.")
     master_key_file: Path | None = Field(
         None, description="32 random bytes that every key of the gateway is derived from. Unset: `master.key` in the data directory."
     )
@@ -69,6 +88,11 @@ class Settings(BaseModel):
 
     oidc_issuer: str | None = Field(None, description="The OIDC issuer whose tokens may administer (https://…). Unset: admin keys only.")
     oidc_audience: str = Field("llmos", description="The audience that an OIDC token must name.")
+    oidc_client_id: str | None = Field(None, description="The console's client at the OIDC provider. Unset: a token is pasted.")
+    oidc_client_secret: SecretStr | None = Field(None, description="The secret of LLMOS_OIDC_CLIENT_ID, unless it is a public client.")
+    oidc_redirect_url: str | None = Field(
+        None, description="Where the provider sends browsers back: this gateway's address with /console/oidc/callback."
+    )
 
     max_body_bytes: PositiveInt = Field(4 * 2**20, description="The largest request body.")
     max_messages: PositiveInt = Field(2000, description="The most messages (or inputs) in one request.")
@@ -112,6 +136,25 @@ class Settings(BaseModel):
                 raise ValueError("production needs LLMOS_MASTER_KEY_FILE, a file kept apart from the data directory")
         return self
 
+    @model_validator(mode="after")
+    def _has_whole_certificates(self) -> Self:
+        if self.tls_cert_file is None and (self.tls_key_file or self.tls_client_ca_file):
+            raise ValueError("LLMOS_TLS_KEY_FILE and LLMOS_TLS_CLIENT_CA_FILE need LLMOS_TLS_CERT_FILE")
+        if self.upstream_cert_file is None and self.upstream_key_file is not None:
+            raise ValueError("LLMOS_UPSTREAM_KEY_FILE needs LLMOS_UPSTREAM_CERT_FILE")
+        if self.redis_cert_file is None and self.redis_key_file is not None:
+            raise ValueError("LLMOS_REDIS_KEY_FILE needs LLMOS_REDIS_CERT_FILE")
+        if self.redis_ca_file and not (self.redis_url and self.redis_url.get_secret_value().startswith("rediss://")):
+            raise ValueError("LLMOS_REDIS_CA_FILE is for a rediss:// URL, and LLMOS_REDIS_URL is none")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_whole_oidc_client(self) -> Self:
+        client = (self.oidc_issuer, self.oidc_client_id, self.oidc_redirect_url)
+        if self.oidc_client_id is not None and None in client:
+            raise ValueError("LLMOS_OIDC_CLIENT_ID needs LLMOS_OIDC_ISSUER and LLMOS_OIDC_REDIRECT_URL")
+        return self
+
     @property
     def master_key_path(self) -> Path:
         return self.master_key_file or self.data_dir / "master.key"
@@ -125,20 +168,25 @@ class Settings(BaseModel):
     def base_url(self) -> str:
         """Where an OpenAI client on this machine finds the gateway."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compares, does not bind
-        return f"http://{host}:{self.port}/v1"
+        return f"{'https' if self.tls_cert_file else 'http'}://{host}:{self.port}/v1"
 
     @classmethod
     def read(cls, environ: Mapping[str, str], **overrides: Any) -> Self:
         """Settings from `environ`, over the TOML file that LLMOS_CONFIG names, under `overrides` that are not None.
 
-        An empty variable counts as unset. Raises SettingsError, also for a LLMOS_* variable that no field knows: a
-        misspelt LLMOS_ENV would otherwise run production as development.
+        An empty variable counts as unset. A secret LLMOS_X may come as LLMOS_X_FILE, which names a file that holds it.
+        Raises SettingsError, also for a LLMOS_* variable that no field knows: a misspelt LLMOS_ENV would otherwise run
+        production as development.
         """
         values = _read_toml(environ.get(CONFIG_FILE_VARIABLE))
         for variable, value in environ.items():
             if not variable.startswith(PREFIX) or variable.startswith(FOREIGN_PREFIXES) or variable == CONFIG_FILE_VARIABLE or not value:
                 continue
             name = variable.removeprefix(PREFIX).lower()
+            if name not in cls.model_fields and name.removesuffix("_file") in _SECRETS:
+                name, value = name.removesuffix("_file"), _read_secret(variable, value)
+                if environ.get(PREFIX + name.upper()):
+                    raise SettingsError(f"{variable} and {PREFIX}{name.upper()} are both set; unset one")
             if name not in cls.model_fields:
                 near = difflib.get_close_matches(name, cls.model_fields, n=1)
                 hint = f"did you mean {PREFIX}{near[0].upper()}?" if near else "docs/settings.md lists those that are."
@@ -155,6 +203,20 @@ class Settings(BaseModel):
     def from_process(cls, **overrides: Any) -> Self:
         """`read` over this process's environment: called once, by a command."""
         return cls.read(os.environ, **overrides)
+
+
+_SECRETS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)
+
+
+def _read_secret(variable: str, path: str) -> str:
+    """The content of a secret's file without the newline at its end, as orchestrators mount it."""
+    try:
+        secret = Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{variable} names {path}, which can't be read: {error.__class__.__name__}") from None
+    if not secret:
+        raise SettingsError(f"{variable} names {path}, which is empty")
+    return secret
 
 
 def _read_toml(path: str | None) -> dict[str, Any]:

@@ -76,9 +76,10 @@ def init(
     read_shape(model)  # an unsupported model is refused before anything is written
     if not (certs / "ca.crt").exists():
         certificates.create(certs)
-    if mode == "public" and not artifact.is_current(prepared):
-        artifact.prepare(model, prepared, progress)
-    elif mode != "public" and not prepared.exists():
+    if mode == "public":
+        if not artifact.is_current(prepared):
+            artifact.prepare(model, prepared, progress)
+    elif not masked.is_current(prepared):
         masked.prepare(model, prepared.parent, mode, progress)
     deployment = Deployment(
         mode=mode,

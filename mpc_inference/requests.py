@@ -193,7 +193,7 @@ class Requests:
                 if words.size != rows * self._row_bytes or request.pending is not None:
                     raise FrameInvalid("a client sent shares of another size, or before the last were answered")
                 if self._deployment.show_shares:
-                    self.shown = [f"{word:016x}" for word in words[:8].tolist()]
+                    self.shown = [f"{word:016x}" for word in words[: words.size // 8 * 8].view(np.uint64)[:8].tolist()]
                 with self.changed:
                     if request.position + rows > request.prefix + request.tokens:
                         raise FrameInvalid("a client sent more tokens than it opened the request for")

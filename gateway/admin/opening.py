@@ -10,24 +10,26 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
-
 from gateway.admin.parts import AdminParts, DryRun
 from gateway.admin.recall import recall_check
 from gateway.audit.chain import AuditKeys
 from gateway.dp.admission import check_policy
 from gateway.errors import InvalidPolicy
 from gateway.pii.keyring import KeyRing
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
+from gateway.serving.store import store_address
 from gateway.serving.valkey import EmbeddedValkey
 from gateway.settings import Settings
 from gateway.stores.aliases import ValkeyAliases
 from gateway.stores.attempts import ValkeyAttempts
 from gateway.stores.audit import ValkeyAudit
 from gateway.stores.audit_files import HeadsFile
+from gateway.stores.connection import connect
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import Check, ValkeyPolicies
+from gateway.stores.roster import RedisRosterStore
 from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.tenants import ValkeyTenants
@@ -35,6 +37,7 @@ from gateway.stores.vault import RedisVaultStore
 from policies.schema import Policy
 
 STORE_TIMEOUT_S = 30.0
+STORE_CONNECTIONS = 8
 
 
 @asynccontextmanager
@@ -45,20 +48,19 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
     """
     async with contextlib.AsyncExitStack() as stack:
         if settings.redis_url is None:
-            url = stack.enter_context(EmbeddedValkey(settings.data_dir)).url
-        else:
-            url = settings.redis_url.get_secret_value()
-        redis = Redis.from_url(url, socket_timeout=STORE_TIMEOUT_S, socket_connect_timeout=5.0)
+            stack.enter_context(EmbeddedValkey(settings.data_dir))
+        redis = connect(store_address(settings), timeout_s=STORE_TIMEOUT_S, max_connections=STORE_CONNECTIONS)
         stack.push_async_callback(redis.aclose)
         ring = KeyRing.load_or_create(settings.master_key_path)
         tenants, vault_store = ValkeyTenants(redis), RedisVaultStore(redis)
         vault = Vault(vault_store, ring)
+        rosters = Rosters(RedisRosterStore(redis), ring, settings.data_dir / "rosters")
         dry_run: DryRun | None = None
         check: Check = _refuse_floors
         if detection:
             from gateway.admin.detection import LazyDetector, pseudonyms  # Presidio takes seconds to import; most commands need none
 
-            detector = LazyDetector(settings.detect_timeout_s)
+            detector = LazyDetector(settings.detect_timeout_s, rosters)
             stack.push_async_callback(detector.stop)
             dry_run, check = DryRun(detector, pseudonyms(vault, ring)), recall_check(detector, tenants.all)
         audit_keys = AuditKeys.derive(ring.index_key("audit"))
@@ -67,6 +69,7 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
             policies=await stack.enter_async_context(ValkeyPolicies(redis, checks=(check_policy, check))),
             keys=ValkeyKeys(redis, ring.index_key("api-keys")),
             tenants=tenants,
+            rosters=rosters,
             audit=await stack.enter_async_context(ValkeyAudit(redis, audit_keys, heads_file=heads)),
             audit_keys=audit_keys,
             ledger=RedisLedger(redis),
@@ -76,6 +79,7 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
             attempts=ValkeyAttempts(redis, ring.index_key("attempts")),
             vault=vault,
             vault_store=vault_store,
+            conversation_key=ring.index_key("conversation"),
             dry_run=dry_run,
         )
 

@@ -59,12 +59,12 @@ def read_labelled(path: Path) -> list[_Labelled]:
     return entries
 
 
-async def measure(detector: Detector, policy: Policy, labelled: Sequence[_Labelled]) -> Recall:
-    """Raises DetectorFailed."""
+async def measure(detector: Detector, policy: Policy, labelled: Sequence[_Labelled], *, tenant: str | None = None) -> Recall:
+    """Recall of detection, with the roster of `tenant` where one is named. Raises DetectorFailed, StoreUnavailable."""
     total, found = Counter[str](), Counter[str]()
     for begin in range(0, len(labelled), BATCH):
         batch = labelled[begin : begin + BATCH]
-        for entry, spans in zip(batch, await detector.detect([entry.text for entry in batch], policy), strict=True):
+        for entry, spans in zip(batch, await detector.detect([entry.text for entry in batch], policy, tenant=tenant), strict=True):
             covered = _covered(spans, policy)
             for start, end, entity in entry.spans:
                 total[entity] += 1
@@ -94,7 +94,7 @@ async def check_tenant(detector: Detector, policy: Policy, tenant: Tenant) -> No
             f"name one with `llmos keys tenant {tenant.name} --production --labelled FILE`.",
             param="recall_floor",
         )
-    recall = await measure(detector, policy, read_labelled(Path(tenant.labelled_file)))
+    recall = await measure(detector, policy, read_labelled(Path(tenant.labelled_file)), tenant=tenant.name)
     floors: list[tuple[str | None, float | None]] = [(None, policy.recall_floor.overall), *policy.recall_floor.entities.items()]
     for entity, floor in floors:
         reached = recall.of(entity)

@@ -8,6 +8,7 @@ one network buffer is held. It does not check that the server is the one that wa
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -38,7 +39,14 @@ class OpenAIServer:
     """One server and its pool of connections. Close it with `aclose`."""
 
     def __init__(
-        self, base_url: str, api_key: str | None, *, connect_timeout_s: float, idle_timeout_s: float, max_connections: int
+        self,
+        base_url: str,
+        api_key: str | None,
+        *,
+        connect_timeout_s: float,
+        idle_timeout_s: float,
+        max_connections: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "llmos"}
@@ -46,6 +54,7 @@ class OpenAIServer:
             self._headers["authorization"] = f"Bearer {api_key}"
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s, sock_read=idle_timeout_s)
         self._max_connections = max_connections
+        self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
     async def aclose(self) -> None:
@@ -56,7 +65,9 @@ class OpenAIServer:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:  # made here because a session belongs to the running event loop
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=_KEEP_ALIVE_S),
+                connector=aiohttp.TCPConnector(
+                    limit=self._max_connections, keepalive_timeout=_KEEP_ALIVE_S, ssl=True if self._tls is None else self._tls
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 headers=self._headers,

@@ -10,8 +10,6 @@ import typer
 from gateway.admin.parts import AdminParts
 from gateway.admin.privacy import erase_conversation, erase_tenant, record_of_processing
 from gateway.commands._administer import administer, operator
-from gateway.pii.keyring import KeyRing
-from gateway.settings import Settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -30,19 +28,22 @@ def erase(
     if (conversation is None) != (key is None):
         typer.echo("--conversation and --key go together.", err=True)
         raise typer.Exit(2)
-    what = f"conversation {conversation!r} of key {key}" if conversation is not None else f"ALL conversations of tenant {tenant!r}"
+    everything = f"ALL conversations and the roster of tenant {tenant!r}"
+    what = f"conversation {conversation!r} of key {key}" if conversation is not None else everything
     if not yes:
         typer.confirm(f"Erase {what}? This can't be undone.", abort=True)
 
     async def work(parts: AdminParts) -> None:
         if conversation is not None and key is not None:
-            ring = KeyRing.load(Settings.from_process().master_key_path)
+            assert parts.conversation_key is not None
             erased = await erase_conversation(
-                parts, operator(), tenant=tenant, key_id=key, header=conversation, conversation_key=ring.index_key("conversation")
+                parts, operator(), tenant=tenant, key_id=key, header=conversation, conversation_key=parts.conversation_key
             )
         else:
             erased = await erase_tenant(parts, operator(), tenant)
-        typer.echo(f"Erased {what} ({erased.conversations}).")
+        typer.echo(f"Erased {erased.conversations} conversations ({what}).")
+        if not erased.conversations:
+            typer.echo("There was nothing (any more): a conversation ends by its retention too.", err=True)
         if not erased.compacted:
             typer.echo("The store did not rewrite its append-only file; deleted bytes may still lie on its disk.", err=True)
 

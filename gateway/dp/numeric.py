@@ -77,7 +77,7 @@ def number_release(leaf: Leaf) -> Release:
         make, scale = make_gaussian, leaf.sensitivity / math.sqrt(2 * declared)
     for _ in range(_NUDGES):
         measurement = make(domain, metric, scale=scale)
-        if _loss(measurement, distance) <= written(declared):
+        if _within(measurement, distance, declared):
             return cast(Release, measurement)
         scale *= _NUDGE
     raise ArithmeticError("the mechanism would spend more than the policy declares; nothing was released")
@@ -92,12 +92,13 @@ def category_release(categories: tuple[Scalar, ...], epsilon: float) -> Release:
     # OpenDP takes the probability of the truth; lower it until its own map is within epsilon.
     while True:
         measurement = make_randomized_response(indices, prob=truth)
-        if _loss(measurement, 1) <= written(epsilon):
+        if _within(measurement, 1, epsilon):
             break
         truth = truth - max(math.ulp(truth), (1.0 - truth) * 1e-13)
     return cast(Release, measurement)
 
 
-def _loss(measurement: Any, distance: float) -> Fraction:
-    """What OpenDP says that a release costs for inputs at this distance: epsilon, or rho for a Gaussian."""
-    return Fraction(float(measurement.map(distance)))
+def _within(measurement: Any, distance: float, declared: float) -> bool:
+    """Whether OpenDP says that a release for inputs at this distance costs at most that: epsilon, or rho for a Gaussian."""
+    loss = float(measurement.map(distance))
+    return math.isfinite(loss) and Fraction(loss) <= written(declared)

@@ -1,7 +1,8 @@
 """The edge of the application: what holds for every request, whatever serves it.
 
-Each reply carries a request id of our own; a client's `x-request-id` is not taken over, since it could carry text into logs and the
-audit. No exception gets past here: the server would log its message, which may hold text.
+Each reply carries a request id of our own and, once the gateway is stopping, asks the client to open its next connection anew. A
+client's `x-request-id` is not taken over, since it could carry text into logs and the audit. No exception gets past here: the server
+would log its message, which may hold text.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Edge:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                message["headers"] = [*message.get("headers", ()), header]
+                leaving = (b"connection", b"close") if scope["app"].state.draining else None
+                message["headers"] = [*message.get("headers", ()), header, *([leaving] if leaving else [])]
             await send(message)
 
         try:

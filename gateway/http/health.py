@@ -27,7 +27,9 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """Every part answers (200), or which does not (503)."""
+    """Every part answers (200), or which does not (503). A gateway that is stopping says so, while it finishes what it has."""
+    if request.app.state.draining:
+        return JSONResponse({"status": "stopping", "parts": {}}, status_code=503)
     checks: Mapping[str, Check] = request.app.state.checks
     outcomes: list[str] = await asyncio.gather(*(_outcome(check) for check in checks.values()))
     parts: dict[str, Any] = dict(zip(checks, outcomes, strict=True))

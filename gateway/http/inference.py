@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.errors import LlmosError, UpstreamTimeout
+from gateway.errors import LlmosError, Unavailable, UpstreamTimeout
 from gateway.exchange import Api, Json
 from gateway.http import sse
 from gateway.http.edge import FAULT, REQUEST_ID, log_fault
@@ -37,14 +37,15 @@ class InferenceEndpoint:
         parts: Parts = scope["app"].state.parts
         call = WireCall(self._api, scope, receive, send, self._limits)
         try:
-            with self._gate:
-                async with asyncio.timeout(self._limits.request_timeout_s) as deadline:
-                    call.deadline = deadline
-                    await serve(call, parts)
+            async with self._gate.admit(self._limits.request_timeout_s) as deadline:
+                call.deadline = deadline
+                await serve(call, parts)
         except LlmosError as error:
             await call.refuse(error)
         except TimeoutError:
-            if not call.client_is_gone:
+            if self._gate.stopping:
+                await call.refuse(Unavailable("The gateway is stopping; send the request again.", retry_after_s=1.0))
+            elif not call.client_is_gone:
                 await call.refuse(UpstreamTimeout(f"The answer was not complete within {self._limits.request_timeout_s:.0f} seconds."))
         except Exception as error:
             log_fault(error, call.request_id)
@@ -66,7 +67,7 @@ class WireCall:
             if name == b"authorization":
                 self.authorization = value.decode("latin-1")
             elif name == CONVERSATION_HEADER:
-                self.conversation = value[:_MAX_CONVERSATION_BYTES].decode("latin-1")
+                self.conversation = value[:_MAX_CONVERSATION_BYTES].decode("latin-1") or None
         self.client_is_gone = False
         self._sent: Json | None = None
         self.deadline: asyncio.Timeout | None = None

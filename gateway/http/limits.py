@@ -7,6 +7,8 @@ request (`gateway.fields`) and by the parser. It does not limit a key's use over
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import orjson
@@ -29,18 +31,38 @@ class WireLimits:
 
 
 class Gate:
-    """Counts the requests in progress. Enter it for one request; raises Unavailable when it is full."""
+    """Counts the requests in progress, and can end them. `stopping` is true once it has."""
 
     def __init__(self, max_concurrent_requests: int) -> None:
-        self._free = max_concurrent_requests
+        self._free = self._size = max_concurrent_requests
+        self.changed: Callable[[int], object] = lambda in_progress: None
+        self._deadlines: set[asyncio.Timeout] = set()
+        self.stopping = False
 
-    def __enter__(self) -> None:
+    @asynccontextmanager
+    async def admit(self, timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
+        """The deadline of one request. Raises Unavailable when the gate is full, TimeoutError at the deadline."""
         if self._free <= 0:
             raise Unavailable("The gateway is at its limit of requests in progress; try again shortly.", retry_after_s=1.0)
         self._free -= 1
+        self.changed(self._size - self._free)
+        try:
+            async with asyncio.timeout(timeout_s) as deadline:
+                self._deadlines.add(deadline)
+                try:
+                    yield deadline
+                finally:
+                    self._deadlines.discard(deadline)
+        finally:
+            self._free += 1
+            self.changed(self._size - self._free)
 
-    def __exit__(self, *_: object) -> None:
-        self._free += 1
+    def stop(self) -> None:
+        """Bring every request in progress to its end now."""
+        self.stopping = True
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                deadline.reschedule(asyncio.get_running_loop().time())
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:

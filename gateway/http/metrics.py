@@ -1,15 +1,18 @@
 """GET /metrics in Prometheus' text format: counts and times under labels out of closed sets.
 
 It is the pipeline's `Meter`. Labels are stages, API names, error codes, entity types and actions; no tenant, key or model, since those
-grow without bound. Entity types come from policies; past `MAX_ENTITIES` further ones count as OTHER. It serves the numbers of one worker.
+grow without bound. Entity types come from policies; past `MAX_ENTITIES` further ones count as OTHER. With several workers the page is
+the sum of all: `llmos serve` sets the library's own variable PROMETHEUS_MULTIPROC_DIR before it starts them.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cache
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -41,7 +44,9 @@ class PrometheusMeter:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.in_progress = Gauge("llmos_requests_in_progress", "Requests now in progress.", registry=self.registry)
+        self.in_progress = Gauge(
+            "llmos_requests_in_progress", "Requests now in progress.", multiprocess_mode="livesum", registry=self.registry
+        )
         self._entities: set[str] = set()
         # `labels` looks its child up under a lock, several times a request: so each child is kept here
         self._stage = cache(self._stages.labels)
@@ -76,4 +81,8 @@ class PrometheusMeter:
 async def metrics(request: Request) -> Response:
     """The page that Prometheus scrapes."""
     meter: PrometheusMeter = request.app.state.meter
-    return Response(generate_latest(meter.registry), media_type=CONTENT_TYPE_LATEST)
+    registry = meter.registry
+    if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -15,7 +15,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway.blind import serve_blind
-from gateway.errors import BadRequest, LlmosError, TooLarge, UpstreamTimeout
+from gateway.errors import BadRequest, LlmosError, TooLarge, Unavailable, UpstreamTimeout
 from gateway.exchange import Api, Json
 from gateway.http.edge import FAULT, REQUEST_ID, log_fault
 from gateway.http.limits import BODY_TIMEOUT_S, Gate, WireLimits, parse_body
@@ -40,13 +40,15 @@ class RelayEndpoint:
         parts: Parts = scope["app"].state.parts
         call = RelayCall(scope, receive, send)
         try:
-            with self._gate:
-                async with asyncio.timeout(self._limits.request_timeout_s):
-                    await serve_blind(call, parts)
+            async with self._gate.admit(self._limits.request_timeout_s):
+                await serve_blind(call, parts)
         except LlmosError as error:
             await call.refuse(error)
         except TimeoutError:
-            await call.refuse(UpstreamTimeout(f"The request was not complete within {self._limits.request_timeout_s:.0f} seconds."))
+            if self._gate.stopping:
+                await call.refuse(Unavailable("The gateway is stopping; send the request again.", retry_after_s=1.0))
+            else:
+                await call.refuse(UpstreamTimeout(f"The request was not complete within {self._limits.request_timeout_s:.0f} seconds."))
         except Exception as error:
             log_fault(error, call.request_id)
             await call.refuse(LlmosError(FAULT))

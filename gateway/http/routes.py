@@ -57,10 +57,12 @@ def assemble(limits: WireLimits, opener: Opener) -> FastAPI:
             app.state.parts = opened.parts
             app.state.checks = opened.checks
             app.state.meter = meter
+            gate.changed = meter.in_progress.set
             yield
 
     app = FastAPI(title="LLMOS", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    gate = Gate(limits.max_concurrent_requests)
+    gate = app.state.gate = Gate(limits.max_concurrent_requests)
+    app.state.draining = False  # set by the server that runs the application, when it is told to stop
     for path, api in INFERENCE.items():
         app.router.routes.append(Route(path, InferenceEndpoint(api, limits, gate), methods=["POST"]))
     app.router.routes.append(Route("/v1/mpc/relay", RelayEndpoint(limits, gate), methods=["POST"]))

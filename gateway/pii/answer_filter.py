@@ -33,7 +33,8 @@ class AnswerRules:
 
     `caller_texts` are the request's texts before replacing: a value that stands there is the caller's own. `private_output` says
     that the route claims differential privacy: then neither they nor `issued` are used. `detector` is needed where the policy
-    scans by `ner`.
+    scans by `ner`; `tenant` is whose roster then counts. A roster may hold the people whose privacy is claimed, so that a
+    private output is searched without it.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class AnswerRules:
         *,
         detector: Detector | None = None,
         find: Callable[[str], Sequence[Span]] = find_patterns,
+        tenant: str | None = None,
         private_output: bool = False,
     ) -> None:
         if policy.response.scan == "ner" and detector is None:
@@ -58,7 +60,7 @@ class AnswerRules:
 
             async def by_detector(text: str) -> Sequence[Span]:
                 assert detector is not None
-                return (await detector.detect([text], policy))[0]
+                return (await detector.detect([text], policy, tenant=None if private_output else tenant))[0]
 
             sentences = policy.response.scan == "ner"
             self.scan = ScanRule(by_detector if sentences else by_patterns, sentences, policy, caller_text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
@@ -20,6 +21,7 @@ from gateway.pii.recognizers.base import LANGUAGE, Recognizer
 from gateway.pii.recognizers.custom import PolicyRecognizer
 from gateway.pii.recognizers.names import NAMED_ENTITIES
 from gateway.pii.recognizers.registry import built_in
+from gateway.pii.roster.match import Roster
 from gateway.pii.spans import resolve
 from policies.schema import Action, Policy
 
@@ -64,25 +66,34 @@ class TextDetector:
         self._models.load()
         self._recognizers = built_in()
 
-    def detect(self, text: str, policy: Policy) -> tuple[Span, ...]:
+    def detect(self, text: str, policy: Policy, roster: Roster | None = None) -> tuple[Span, ...]:
         """The spans of one text: sorted, not overlapping, of the policy's entities at the policy's scores.
+
+        The people of the roster are found whatever the policy's entities and scores are; only its `allow` lets one of their
+        values be.
 
         Raises:
             ValueError: a pattern of the policy is not RE2; the message names the pattern, never the text.
         """
         plan = self.plan(policy)
-        if plan.engine is None or not text:
+        if not text:
             return ()
+        spans = roster.find(text) if roster is not None else []
+        spans.extend(self._recognized(text, plan))
+        return resolve(spans, plan.allowed)
+
+    def _recognized(self, text: str, plan: Plan) -> Iterator[Span]:
+        """What the models and recognizers of a plan find."""
+        if plan.engine is None:
+            return
         reading = self._models.read(text, plan.languages)
         results = plan.engine.analyze(reading.text, LANGUAGE, entities=list(plan.entities), nlp_artifacts=reading)
-        spans = []
         for result in results:
             start, end = _trimmed(reading.text, result.start, result.end)
             if start < end and result.score >= plan.thresholds[result.entity_type]:
                 value = reading.text[start:end]
                 if not any(own.allows(value) for own in plan.custom):
-                    spans.append(Span(start, end, result.entity_type, float(result.score)))
-        return resolve(spans, plan.allowed)
+                    yield Span(start, end, result.entity_type, float(result.score))
 
     def plan(self, policy: Policy) -> Plan:
         """The plan of a policy, kept for the last 256 policies."""

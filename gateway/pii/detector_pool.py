@@ -20,9 +20,12 @@ from gateway.errors import DetectorFailed
 from gateway.exchange import Span
 from gateway.pii.detector_worker import FRAME_HEADER
 from gateway.pii.policy_digest import policy_digest
+from gateway.pii.roster.current import RosterFile
 from policies.schema import Policy
 
 _BATCH_CODE_POINTS = 8_000  # texts of a request are grouped into jobs of about this size, so that workers share them
+# Detection takes 0.1 ms a character. A process that takes twenty times that, and five seconds more, is stuck: it is replaced.
+_HUNG_AFTER_S, _HUNG_AFTER_S_PER_CODE_POINT = 5.0, 0.002
 _MAX_FRAME_BYTES = 256 << 20
 _ROOT = str(Path(__file__).resolve().parents[2])  # where `gateway` is imported from
 
@@ -103,7 +106,7 @@ class _Worker:
 
 
 class DetectorPool:
-    """A `Detector` of `workers` processes.
+    """Detection by `workers` processes.
 
     Args:
         workers: processes, each about 300 MB and one core.
@@ -134,6 +137,7 @@ class DetectorPool:
         self._waiting = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
+        self.fault: DetectorFailed | None = None  # why the last start of a process failed
 
     async def start(self) -> None:
         """Start every process and wait until all are ready. Raises DetectorFailed when one can't load."""
@@ -143,6 +147,12 @@ class DetectorPool:
         if faults:
             await self.stop()
             raise faults[0]
+
+    def begin(self) -> None:
+        """Start every process in the background; jobs wait for the first that is ready. One that can't load is tried again."""
+        self._stopping = False
+        for _ in range(self._size):
+            self._spawn(self._load())
 
     async def stop(self) -> None:
         """End every process. Jobs in progress get DetectorFailed."""
@@ -160,8 +170,8 @@ class DetectorPool:
         """The process ids, for health checks and tests."""
         return tuple(worker.pid for worker in self._all)
 
-    async def detect(self, texts: Sequence[str], policy: Policy) -> list[tuple[Span, ...]]:
-        """The spans of each text.
+    async def detect(self, texts: Sequence[str], policy: Policy, *, roster: RosterFile | None = None) -> list[tuple[Span, ...]]:
+        """The spans of each text; `roster` names the people to find besides.
 
         Raises:
             DetectorFailed: a worker died, the time limit passed, too many requests wait, or the pool isn't running.
@@ -169,10 +179,12 @@ class DetectorPool:
         if not texts:
             return []
         digest = policy_digest(policy)
+        known = None if roster is None else {"path": str(roster.path), "key": roster.key.hex()}
         jobs = []
         for batch in _batches(texts):
-            request = {"digest": digest.hex(), "policy": policy.model_dump(mode="json"), "texts": batch}
-            jobs.append(self._spawn(self._job(json.dumps(request, separators=(",", ":")).encode(), len(batch))))
+            request = {"digest": digest.hex(), "policy": policy.model_dump(mode="json"), "roster": known, "texts": batch}
+            hung_after_s = _HUNG_AFTER_S + _HUNG_AFTER_S_PER_CODE_POINT * sum(map(len, batch))
+            jobs.append(self._spawn(self._job(json.dumps(request, separators=(",", ":")).encode(), len(batch), hung_after_s)))
         # Shielded: a caller's cancellation must not leave a worker with half an answer in its pipe.
         answers = await asyncio.gather(*(asyncio.shield(job) for job in jobs), return_exceptions=True)
         spans: list[tuple[Span, ...]] = []
@@ -192,7 +204,7 @@ class DetectorPool:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
-    async def _job(self, body: bytes, texts: int) -> list[tuple[Span, ...]]:
+    async def _job(self, body: bytes, texts: int, hung_after_s: float) -> list[tuple[Span, ...]]:
         if self._stopping or not (self._all or self._tasks):
             raise DetectorFailed("The detector is not running; nothing was sent upstream.", retry_after_s=5)
         if self._idle.empty() and self._waiting >= self._max_waiting:
@@ -207,12 +219,15 @@ class DetectorPool:
         finally:
             self._waiting -= 1
         healthy = False
+        now = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(min(deadline, now + hung_after_s)):
                 answer = await worker.exchange(body)
             healthy = True
         except TimeoutError:
-            raise DetectorFailed(f"Detection took longer than {self._timeout_s:g} s; nothing was sent upstream.") from None
+            raise DetectorFailed(
+                f"Detection took longer than {min(deadline - now, hung_after_s):.0f} s; nothing was sent upstream.", retry_after_s=1
+            ) from None
         except _WorkerFault:
             raise DetectorFailed("A detector process died; it is being replaced and nothing was sent upstream.", retry_after_s=1) from None
         finally:
@@ -224,18 +239,24 @@ class DetectorPool:
 
     async def _add_worker(self) -> None:
         worker = await _Worker.start(self._languages, self._start_timeout_s)
+        self.fault = None
         self._all.add(worker)
         self._idle.put_nowait(worker)
 
     async def _replace(self, worker: _Worker) -> None:
-        """Kill a worker and start another, trying again with a growing pause while the pool runs."""
-        await worker.kill()
+        """Kill a worker and start another."""
         self._all.discard(worker)
+        await worker.kill()
+        await self._load()
+
+    async def _load(self) -> None:
+        """Start a worker, trying again with a growing pause while the pool runs."""
         pause_s = 0.5
         while not self._stopping:
             try:
                 await self._add_worker()
-            except DetectorFailed:
+            except DetectorFailed as failed:
+                self.fault = failed
                 await asyncio.sleep(pause_s)
                 pause_s = min(30.0, 2 * pause_s)
             else:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import os
@@ -16,9 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
-
 from gateway.serving import valkey, vllm_server
+from gateway.serving.store import StoreNotReadyError, await_store
 from gateway.settings import Settings
 
 MIN_FREE_DISK_GIB = 8.0  # both environments and the model take 6
@@ -74,12 +74,9 @@ def store(settings: Settings) -> Finding:
         running = valkey.answers(valkey.socket_path(settings.data_dir))
         return Finding("store", "embedded Valkey, running" if running else "embedded Valkey, starts with the gateway")
     try:
-        with redis.Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=2.0, socket_connect_timeout=2.0) as client:
-            client.ping()
-    except (redis.RedisError, ValueError) as error:
-        return Finding(
-            "store", type(error).__name__, "LLMOS_REDIS_URL names a server that does not answer: start it, or unset the variable"
-        )
+        asyncio.run(await_store(settings, lambda line: None, wait_s=0.0))
+    except StoreNotReadyError as error:
+        return Finding("store", "not fit", f"{error} (start the server that LLMOS_REDIS_URL names, or unset the variable)")
     return Finding("store", "answers")
 
 

@@ -27,7 +27,8 @@ PICTURE_COLUMNS = 132
 _FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 VALUES = ("Sarah Connor", "sarah.connor@gmail.com", "(415) 555-2671", "4539 1488 0343 6467", "536-90-4399")
 NAME, EMAIL, PHONE, CARD, SSN = VALUES
-MESSAGE = f"Here is a client: {NAME}, e-mail {EMAIL}, phone {PHONE}, card {CARD}, SSN {SSN}. List the client's name, e-mail and phone."
+# a task that a model of 135 million parameters manages more often than not
+MESSAGE = f"Repeat this record line by line.\nName: {NAME}\nE-mail: {EMAIL}\nPhone: {PHONE}\nCard: {CARD}\nSSN: {SSN}"
 
 
 class DemoError(RuntimeError):

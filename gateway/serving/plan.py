@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def children(
         Child(
             "gateway",
             [sys.executable, "-m", "gateway.cli", "serve"],
-            partial(vllm_server.is_healthy, settings.base_url.removesuffix("/v1") + "/readyz"),
+            _gateway_is_ready(settings),
             {
                 "LLMOS_DATA_DIR": str(settings.data_dir),
                 "LLMOS_REDIS_URL": redis_url,
@@ -67,3 +68,18 @@ def children(
         )
     )
     return plan
+
+
+def _gateway_is_ready(settings: Settings) -> Callable[[], bool]:
+    """Behind TLS, which may ask for a client's certificate, it is enough that the port accepts: the gateway listens once it is open."""
+    if settings.tls_cert_file is None:
+        return partial(vllm_server.is_healthy, settings.base_url.removesuffix("/v1") + "/readyz")
+
+    def accepts() -> bool:
+        try:
+            with socket.create_connection((settings.host, settings.port), timeout=1.0):
+                return True
+        except OSError:
+            return False
+
+    return accepts

@@ -25,13 +25,18 @@ def tethered(argv: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", str(Path(__file__).absolute()), str(os.getpid()), *argv]
 
 
-def main(parent_pid: int, argv: Sequence[str]) -> None:
+def end_with_parent(parent_pid: int) -> None:
+    """From now on SIGTERM comes to this process when its parent dies. Raises SystemExit where the parent is gone already."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
         if os.getppid() != parent_pid:  # it died before the line above took effect
             raise SystemExit(EXIT_PARENT_GONE)
+
+
+def main(parent_pid: int, argv: Sequence[str]) -> None:
+    end_with_parent(parent_pid)
     os.execvp(argv[0], list(argv))  # noqa: S606 - the command is the supervisor's own
 
 

@@ -19,7 +19,7 @@ from gateway.dp.loss import worst_case
 from gateway.errors import BadRequest, PolicyRefusal
 from gateway.exchange import Admitted, Api, Principal, PrivateAdmission, Received
 from gateway.ports import ModelCatalogue, PolicyStore, PrivateServer, UseLimits
-from policies.dp import StructuredRule
+from policies.dp import StructuredRule, TokenRule
 
 POLICY_PATHS: dict[Api, str] = {
     "chat.completions": "/v1/chat/completions",
@@ -61,10 +61,11 @@ async def reserve_privacy(admitted: Admitted, ledger: PrivacyLedger, server: Pri
         return admitted, None
     received, principal = admitted.received, admitted.received.principal
     max_tokens = private_max_tokens(rule, received.api, received.body)
-    if admitted.served.target != "vllm":
-        raise PolicyRefusal("This policy's differential privacy is not available for this model.", param="model")
     vocabulary = None
-    if not isinstance(rule.mechanism, StructuredRule):
+    if admitted.served.target != "vllm":
+        if not isinstance(rule.mechanism, TokenRule):  # tokens are drawn in the gateway there
+            raise PolicyRefusal("This policy's differential privacy is not available for this model.", param="model")
+    elif not isinstance(rule.mechanism, StructuredRule):
         vocabulary = await server.proven_vocabulary(admitted.served.upstream_name)
     admission = PrivateAdmission(secrets.token_hex(16), max_tokens, vocabulary)
     account = BudgetAccount(principal.tenant, principal.key_id, admitted.policy.id)

@@ -52,7 +52,9 @@ async def restore(answered: Answered, detector: Detector) -> tuple[Released, Fil
     admitted = scrubbed.admitted
     received, model = admitted.received, admitted.served.name
     private = admitted.policy.dp is not None and not admitted.policy.dp.restore
-    filters = Filters(AnswerRules(admitted.policy, scrubbed.issued, scrubbed.caller_texts, detector=detector, private_output=private))
+    tenant = received.principal.tenant
+    rules = AnswerRules(admitted.policy, scrubbed.issued, scrubbed.caller_texts, detector=detector, tenant=tenant, private_output=private)
+    filters = Filters(rules)
     if admitted.policy.dp is not None and isinstance(admitted.policy.dp.mechanism, StructuredRule):
         # Each value comes from a domain that the policy names: nothing in it is the caller's, and a mask in a number would break the JSON.
         return Released(answered=answered, body=answered.body, events=_unchanged(answered.events)), filters

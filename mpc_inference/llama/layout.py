@@ -2,11 +2,13 @@
 
 Three kinds. MASK: both parties expand it from their own seed, nothing is sent. SHARED: party 0 expands its share, party 1 receives the
 correction. KEY: function-secret-sharing keys, the same bytes for both. A layer's stream is masks, then (party 0) shared
-items; a layer's message is keys, then (party 1) shared items. Item sizes depend only on the public context length.
+items; a layer's message is keys, then (party 1) shared items. Item sizes depend only on the public context length; in each section
+those that do not depend on it stand first, so that a pass handles them for all its rows at once.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,13 +26,9 @@ class Item:
     """A named run of words at a byte offset of its section."""
 
     start: int
+    stop: int
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
-
-    @property
-    def stop(self) -> int:
-        """The byte after its last."""
-        return self.start + int(np.prod(self.shape)) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,8 @@ def view(section: U8, item: Item) -> NDArray[np.generic]:
 def _section(items: dict[str, tuple[DTypeLike, tuple[int, ...]]]) -> tuple[dict[str, Item], int]:
     out, at = {}, 0
     for name, (dtype, shape) in items.items():
-        item = Item(at, shape, np.dtype(dtype))
+        kind = np.dtype(dtype)
+        item = Item(at, at + math.prod(shape) * kind.itemsize, shape, kind)
         out[name] = item
         at = -(-item.stop // 64) * 64
     return out, at
@@ -154,12 +153,8 @@ def layout(shape: LlamaShape, prefix: int, own: int, private: bool = False) -> L
         "query": (word, (shape.q_width,)),
         "key": (word, (shape.kv_width,)),
         "value": (word, (shape.kv_width,)),
-        "bucket": (half, (h, total)),
         "count": (half, (h, scales.THRESHOLDS)),
         "count_root": (np.uint8, (h * scales.THRESHOLDS, BLOCK)),
-        "shifted": (half, (h, total)),
-        "shifted_root": (np.uint8, (h * total, BLOCK)),
-        "weight": (word, (h, own)),
         "sum": (word, (h,)),
         "sum_root": (np.uint8, (h, BLOCK)),
         "reciprocal": (word, (h,)),
@@ -172,8 +167,6 @@ def layout(shape: LlamaShape, prefix: int, own: int, private: bool = False) -> L
         "product": (half, (f,)),
     }
     plan.shared |= {
-        "query_key": (word, (h, own)),
-        "bucket_onehot": (np.uint16, (h, total, 64)),
         "weight_value": (word, (shape.q_width,)),
         "numerator_wrap": (word, (2, shape.q_width)),
         "numerator_reciprocal": (word, (2, shape.q_width)),
@@ -182,10 +175,17 @@ def layout(shape: LlamaShape, prefix: int, own: int, private: bool = False) -> L
         "silu_up": (word, (2, f)),
         "product_wrap": (word, (2, f)),
     }
+    plan.keys |= {"sum_key": (np.uint8, (h, curve.KEY_BYTES)), "gate_key": (np.uint8, (f, silu.KEY_BYTES))}
+    # from here on the sizes follow the context
+    plan.masks |= {
+        "bucket": (half, (h, total)),
+        "shifted": (half, (h, total)),
+        "shifted_root": (np.uint8, (h * total, BLOCK)),
+        "weight": (word, (h, own)),
+    }
+    plan.shared |= {"query_key": (word, (h, own)), "bucket_onehot": (np.uint16, (h, total, 64))}
     plan.keys |= {
         "count_key": (np.uint8, (h * scales.THRESHOLDS, zero.key_bytes(depth))),
         "shifted_key": (np.uint8, (h * total, exponential.KEY_BYTES)),
-        "sum_key": (np.uint8, (h, curve.KEY_BYTES)),
-        "gate_key": (np.uint8, (f, silu.KEY_BYTES)),
     }
     return plan.laid()

@@ -165,6 +165,14 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_current(manifest: Path) -> bool:
+    """Whether `manifest` is one that this release loads."""
+    try:
+        return bool(read_card(manifest))
+    except ModelUnsupported:
+        return False
+
+
 def read_card(manifest: Path) -> PrivateCard:
     """What a manifest says. Raises ModelUnsupported."""
     try:

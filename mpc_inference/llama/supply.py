@@ -67,6 +67,7 @@ class Supply:
         self, party: int, plans: Sequence[Layout], streams: Sequence[U8], messages: Sequence[U8], ahead: Sequence[Mapping[str, U64]]
     ):
         self._plans, self._party, self._streams, self._messages, self._ahead = plans, party, streams, messages, ahead
+        self._sections: dict[str, U8] = {}
 
     @staticmethod
     def of_layer(party: int, rows: Sequence[Row], plans: Sequence[Layout], layer: int, private: bool = False) -> Supply:
@@ -85,31 +86,62 @@ class Supply:
 
     def shared(self, row: int, name: str) -> NDArray[Any]:
         """One row's share of what the dealer shared."""
-        plan = self._plans[row]
-        section = self._streams[row][plan.mask_bytes :] if self._party == 0 else self._messages[row][plan.key_bytes :]
-        return view(section, plan.shared[name])
+        return view(self._section(row, "shared"), self._plans[row].shared[name])
 
     def key(self, row: int, name: str) -> NDArray[Any]:
         """One row's keys."""
         return view(self._messages[row], self._plans[row].keys[name])
 
+    def _all(self, kind: str, name: str) -> NDArray[Any]:
+        """(rows, ...) an item whose size and place are the same in every row."""
+        items = getattr(self._plans[0], kind)
+        section = self._sections.get(kind)
+        if section is None:
+            end = _same_until(self._plans, kind)
+            parts = [self._section(i, kind)[:end] for i in range(len(self._plans))]
+            section = self._sections[kind] = parts[0][None] if len(parts) == 1 else np.stack(parts)
+        item = items[name]
+        out: NDArray[Any] = section[:, item.start : item.stop].view(item.dtype).reshape(len(self._plans), *item.shape)
+        return out
+
+    def _section(self, row: int, kind: str) -> U8:
+        plan = self._plans[row]
+        if kind == "masks":
+            return self._streams[row]
+        if kind == "keys":
+            return self._messages[row]
+        return self._streams[row][plan.mask_bytes :] if self._party == 0 else self._messages[row][plan.key_bytes :]
+
     def masks(self, name: str, bits: int = 64) -> U64:
         """(rows, ...) masks as words below 2^bits."""
-        stacked = np.stack([self.mask(i, name) for i in range(len(self._plans))]).astype(np.uint64, copy=False)
-        return stacked if bits == 64 else stacked & low(bits)
+        every = self._all("masks", name).astype(np.uint64, copy=False)
+        return every if bits == 64 else every & low(bits)
 
     def shareds(self, name: str, axis: int = 0) -> U64:
-        """(rows, ...) shares of what the dealer shared."""
-        return np.stack([self.shared(i, name) for i in range(len(self._plans))], axis)
+        """(rows, ...) shares of what the dealer shared; axis 1: (2, rows, ...)."""
+        every = self._all("shared", name)
+        return every if axis == 0 else every.swapaxes(0, 1)
 
     def keys(self, name: str) -> U8:
         """All rows' keys, one after the other."""
-        return np.concatenate([self.key(i, name) for i in range(len(self._plans))])
+        every = self._all("keys", name)
+        return np.ascontiguousarray(every.reshape(-1, every.shape[-1]))
 
-    def roots(self, name: str) -> NDArray[Any]:
+    def roots(self, name: str) -> U8:
         """All rows' tree roots."""
-        return np.concatenate([self.mask(i, name) for i in range(len(self._plans))])
+        every = self._all("masks", name)
+        return np.ascontiguousarray(every.reshape(-1, every.shape[-1]))
 
     def ahead(self, name: str) -> U64:
         """(rows, ...) what this party computed ahead."""
         return np.stack([one[name] for one in self._ahead])
+
+
+def _same_until(plans: Sequence[Layout], kind: str) -> int:
+    """The byte up to which a section is laid out alike in all rows."""
+    end = 0
+    for name, item in getattr(plans[0], kind).items():
+        if any(getattr(p, kind)[name] != item for p in plans[1:]):
+            break
+        end = item.stop
+    return end

@@ -80,3 +80,34 @@ def test_settings_are_frozen():
 
 def test_every_setting_is_documented():
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_a_secret_comes_from_a_file_as_well_and_is_masked(tmp_path):
+    file = tmp_path / "redis-url"
+    file.write_text("rediss://:hunter2@store/0\n")
+    settings = Settings.read({"LLMOS_REDIS_URL_FILE": str(file)})
+    assert settings.redis_url.get_secret_value() == "rediss://:hunter2@store/0"
+    assert "hunter2" not in repr(settings)
+    with pytest.raises(SettingsError, match="both set"):
+        Settings.read({"LLMOS_REDIS_URL_FILE": str(file), "LLMOS_REDIS_URL": "redis://h"})
+    with pytest.raises(SettingsError, match="can't be read"):
+        Settings.read({"LLMOS_REDIS_URL_FILE": str(tmp_path / "missing")})
+    (tmp_path / "empty").touch()
+    with pytest.raises(SettingsError, match="empty"):
+        Settings.read({"LLMOS_UPSTREAM_API_KEY_FILE": str(tmp_path / "empty")})
+    with pytest.raises(SettingsError, match="not a setting"):
+        Settings.read({"LLMOS_PORT_FILE": str(file)})
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"LLMOS_TLS_KEY_FILE": "/k"}, "need LLMOS_TLS_CERT_FILE"),
+        ({"LLMOS_TLS_CLIENT_CA_FILE": "/k"}, "need LLMOS_TLS_CERT_FILE"),
+        ({"LLMOS_UPSTREAM_KEY_FILE": "/k"}, "needs LLMOS_UPSTREAM_CERT_FILE"),
+        ({"LLMOS_REDIS_CA_FILE": "/k", "LLMOS_REDIS_URL": "redis://h"}, "rediss"),
+    ],
+)
+def test_half_a_certificate_is_refused(environ, message):
+    with pytest.raises(SettingsError, match=message):
+        Settings.read(environ)

@@ -93,12 +93,11 @@ def round_lock(settings: FederationSettings) -> RoundLock:
 
     from federated_trainer.errors import BadConfiguration
     from federated_trainer.round_lock import RoundLock
-    from gateway.serving import valkey
+    from gateway.serving.store import store_address
     from gateway.settings import Settings
 
-    own = Settings.from_process()
-    url = own.redis_url.get_secret_value() if own.redis_url else valkey.url(own.data_dir.absolute())
-    client = redis.Redis.from_url(url)
+    address = store_address(Settings.from_process())
+    client = redis.Redis.from_url(address.url, **address.tls())
     try:
         client.ping()
     except redis.RedisError as error:

@@ -21,6 +21,7 @@ from gateway.dp.analytics import AnalyticsRule, Statistics
 from gateway.exchange import Span
 from gateway.pii.keyring import KeyRing
 from gateway.pii.pseudonyms import ConversationPseudonyms
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.stores.aliases import ValkeyAliases
 from gateway.stores.attempts import ValkeyAttempts
@@ -29,6 +30,7 @@ from gateway.stores.audit_files import HeadsFile
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.roster import RedisRosterStore
 from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.statistics import AuditedOutcomes, ValkeyReleases
@@ -43,7 +45,7 @@ TWO_DAYS = AnalyticsRule(epsilon=1e4, bound=3, budget=Budget(epsilon=2e4))  # ha
 class Names:
     """A detector that knows one name, behind the real port."""
 
-    async def detect(self, texts: Sequence[str], policy: Policy) -> list[tuple[Span, ...]]:
+    async def detect(self, texts: Sequence[str], policy: Policy, *, tenant: str | None = None) -> list[tuple[Span, ...]]:
         found = [(text.find("Sarah Connor"), text) for text in texts]
         return [(Span(at, at + 12, "PERSON", 0.9),) if at >= 0 else () for at, _ in found]
 
@@ -62,6 +64,7 @@ async def parts(valkey: str, tmp_path: Path) -> AsyncIterator[AdminParts]:
             policies=await stack.enter_async_context(policies),
             keys=await stack.enter_async_context(ValkeyKeys(redis, ring.index_key("api-keys"))),
             tenants=tenants,
+            rosters=Rosters(RedisRosterStore(redis), ring, tmp_path / "rosters"),
             audit=audit,
             audit_keys=audit_keys,
             ledger=ledger,
@@ -71,6 +74,7 @@ async def parts(valkey: str, tmp_path: Path) -> AsyncIterator[AdminParts]:
             attempts=ValkeyAttempts(redis, ring.index_key("attempts")),
             vault=vault,
             vault_store=vault_store,
+            conversation_key=ring.index_key("conversation"),
             dry_run=DryRun(detector, ConversationPseudonyms(vault, ring)),
             statistics=Statistics(AuditedOutcomes(audit), ledger, ValkeyReleases(redis), TWO_DAYS, time.time),
         )

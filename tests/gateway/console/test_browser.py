@@ -229,7 +229,7 @@ def test_axe_finds_no_serious_fault(running: Running, browser: Any, scheme: str,
     page.close()
     page = signed_in(context, running)
     for path in PAGES:
-        page.goto(f"{running.url}/console/{path}")
+        assert page.goto(f"{running.url}/console/{path}").status == 200, path
         faults += serious(page, path)
         shoot(page, f"{path.replace('?', '-').replace('=', '-')}-{scheme}-{language}")
     page.goto(f"{running.url}/console/playground")

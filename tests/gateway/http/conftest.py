@@ -299,7 +299,7 @@ class Planted:
         self.vault_fails = False
         self.blocks = False
 
-    async def detect(self, texts: Any, policy: Policy) -> list[tuple[Span, ...]]:
+    async def detect(self, texts: Any, policy: Policy, *, tenant: str | None = None) -> list[tuple[Span, ...]]:
         if self.fails:
             raise DetectorFailed("Detection failed; nothing was sent to the model.")
         return [tuple(sorted(_spans(text), key=lambda span: span.start)) for text in texts]

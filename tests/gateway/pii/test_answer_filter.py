@@ -39,7 +39,7 @@ TEXTS = st.lists(st.one_of(PIECES, st.just(" "), st.text(alphabet=st.characters(
 class NamesOfThree:
     """A detector that calls each word "Person" and every e-mail address personal."""
 
-    async def detect(self, texts: Sequence[str], policy: Policy) -> list[tuple[Span, ...]]:
+    async def detect(self, texts: Sequence[str], policy: Policy, *, tenant: str | None = None) -> list[tuple[Span, ...]]:
         spans = []
         for text in texts:
             at = text.find("Person")

@@ -1,0 +1,138 @@
+"""`llmos serve` as an orchestrator treats it: started, told to stop in the middle of answers, replaced under load, its workers killed."""
+
+import os
+import signal
+import threading
+import time
+
+import httpx
+import openai
+import pytest
+
+from tests.faults.rig import KEY, Gateway, Process, Upstream, await_true, running
+
+TEXT = "My name is Sarah Connor, my mail is sarah.connor@cyberdyne.com. " * 3
+CANARIES = ["Sarah Connor", "sarah.connor@cyberdyne.com"]
+
+
+@pytest.fixture
+def upstream(tmp_path):
+    (tmp_path / "upstream").mkdir()
+    server = Upstream(tmp_path / "upstream", CANARIES)
+    with running(server):
+        await_true(lambda: httpx.get(server.url + "/models").status_code == 200 if _listens(server.port) else False, 20, "no upstream")
+        yield server
+    assert not server.violations()
+
+
+def _listens(port: int) -> bool:
+    import socket
+
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+
+def ask(client: openai.OpenAI, model: str = "echo", stream: bool = False) -> str:
+    messages = [{"role": "user", "content": TEXT}]
+    answer = client.chat.completions.create(model=model, messages=messages, stream=stream)
+    if not stream:
+        return answer.choices[0].message.content
+    return "".join(chunk.choices[0].delta.content or "" for chunk in answer if chunk.choices)
+
+
+def test_it_answers_within_five_seconds_and_loads_its_models_behind(tmp_path, upstream):
+    gateway = Gateway(tmp_path / "data", upstream.url)
+    began_s = time.monotonic()
+    Process.start(gateway)
+    try:
+        await_true(lambda: gateway.answers("/healthz"), 60, "no answer")
+        took_s = time.monotonic() - began_s
+        assert ask(gateway.client()) == TEXT, "a request during the loading waits for the detector"
+        assert took_s < 5.0 or os.getloadavg()[0] > 2.0, f"{took_s:.1f} s on an idle machine"
+    finally:
+        assert gateway.stop() == 0
+
+
+def test_a_stop_lets_a_stream_finish_and_says_503_to_the_load_balancer(tmp_path, upstream):
+    gateway = Gateway(tmp_path / "data", upstream.url, LLMOS_DRAIN_DELAY_S="1")
+    gateway.start()
+    client = gateway.client()
+    stream = client.chat.completions.create(model="echo-40", messages=[{"role": "user", "content": TEXT}], stream=True)
+    pieces = [next(iter(stream))]
+    gateway.signal(signal.SIGTERM)
+    time.sleep(0.3)
+    ready = httpx.get(gateway.url + "/readyz")
+    assert (ready.status_code, ready.json()["status"], ready.headers["connection"]) == (503, "stopping", "close")
+    assert ask(gateway.client()) == TEXT, "during the delay requests are still served"
+    pieces += list(stream)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in pieces if chunk.choices) == TEXT
+    assert gateway.process.wait(20) == 0
+    assert not gateway.answers("/healthz")
+
+
+def test_a_stream_longer_than_the_time_to_drain_ends_in_a_typed_error(tmp_path, upstream):
+    gateway = Gateway(tmp_path / "data", upstream.url, LLMOS_DRAIN_TIMEOUT_S="1")
+    gateway.start()
+    stream = iter(gateway.client().chat.completions.create(model="echo-200", messages=[{"role": "user", "content": TEXT}], stream=True))
+    next(stream)
+    gateway.signal(signal.SIGTERM)
+    with pytest.raises(openai.APIError, match="stopping"):
+        list(stream)
+    assert gateway.process.wait(20) == 0
+
+
+@pytest.mark.slow
+def test_workers_are_replaced_under_load_and_nothing_is_lost(tmp_path, upstream):
+    gateway = Gateway(tmp_path / "data", upstream.url, workers=2, LLMOS_DRAIN_DELAY_S="0.5")
+    gateway.start()
+    try:
+        before = set(gateway.workers())
+        assert len(before) == 2
+        failures, served, halt = [], [0], threading.Event()
+
+        def load(number: int) -> None:
+            client = gateway.client()
+            while not halt.is_set():
+                try:
+                    assert ask(client, "echo-5", stream=bool(number % 2)) == TEXT
+                    served[0] += 1
+                except Exception as error:
+                    failures.append(repr(error))
+
+        threads = [threading.Thread(target=load, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(1)
+        gateway.signal(signal.SIGHUP)
+        await_true(lambda: not before & set(gateway.workers()) and len(gateway.workers()) == 2, 90, "the workers were not replaced")
+        time.sleep(1)
+        halt.set()
+        for thread in threads:
+            thread.join(60)
+        assert not failures, failures[:3]
+        assert served[0] > 8
+    finally:
+        assert gateway.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_killed_or_paused_worker_is_replaced_and_the_metrics_are_the_sum(tmp_path, upstream):
+    gateway = Gateway(tmp_path / "data", upstream.url, workers=2)
+    gateway.start()
+    try:
+        killed, paused = gateway.workers()
+        for _ in range(6):
+            with httpx.Client() as client:  # each over a connection of its own, so that both workers serve
+                body = {"model": "echo", "messages": [{"role": "user", "content": TEXT}]}
+                reply = client.post(gateway.url + "/v1/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"})
+                assert reply.status_code == 200
+        page = httpx.get(gateway.url + "/metrics").text
+        assert 'llmos_requests_total{api="chat.completions",outcome="ok"} 6.0' in page
+        os.kill(killed, signal.SIGKILL)
+        await_true(lambda: killed not in gateway.workers() and len(gateway.workers()) == 2, 20, "the killed worker was not replaced")
+        os.kill(paused, signal.SIGSTOP)
+        await_true(lambda: paused not in gateway.workers() and len(gateway.workers()) == 2, 40, "the paused worker was not replaced")
+        await_true(lambda: gateway.answers("/readyz"), 40, "not ready again")
+        assert ask(gateway.client()) == TEXT
+    finally:
+        gateway.stop()
