@@ -54,7 +54,7 @@ bench-fl: ## federated rounds
 bench-audit: ## the audit log
 bench-load: ## 500 streams at once on one worker, beside LiteLLM (MINUTES=30: the soak)
 bench-pii bench-gateway bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
-	@$(PY) -m bench.$(patsubst bench-%,%,$@)
+	@$(PY) -m bench.$(patsubst bench-%,%,$@) $(if $(filter bench-load,$@),$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SECONDS),--seconds $(SECONDS)))
 
 docs: test-env ## write the reference pages from the source
 	@PYTHONPATH=. $(PY) docs/reference.py
