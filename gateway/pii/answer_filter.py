@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from gateway.errors import DetectorFailed
 from gateway.exchange import IssuedValue, Span
 from gateway.pii.answer_patterns import find_patterns
 from gateway.pii.answer_scan import AnswerScan, ScanRule
@@ -63,7 +64,12 @@ class AnswerRules:
 
             async def by_detector(text: str) -> Sequence[Span]:
                 assert detector is not None
-                return (await detector.detect([text], policy, tenant=None if private_output else tenant))[0]
+                try:
+                    return (await detector.detect([text], policy, tenant=None if private_output else tenant))[0]
+                except DetectorFailed:
+                    if policy.on_failure.answer_scan == "stop":
+                        raise
+                    return find(text)
 
             sentences = policy.response.scan == "ner"
             self.scan = ScanRule(by_detector if sentences else by_patterns, sentences, policy, caller_text)
