@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
+import structlog
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
@@ -66,9 +67,12 @@ from gateway.stores.span_cache import RedisSpanCache
 from gateway.stores.statistics import AuditedOutcomes, ValkeyReleases
 from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
+from policies.dp import StructuredRule
 
 if TYPE_CHECKING:
     from gateway.backends.mpc import MpcServer
+
+_log = structlog.get_logger(__name__)
 
 FIRST_POLICY = "default"
 LOCAL_TENANT = "local"
@@ -158,6 +162,7 @@ async def _open(
     relay: SealedRelay | None = None
     if mpc is not None:
         catalogue, backends["mpc"], relay = _with_mpc(mpc, settings, catalogue, meter, stack)
+    private_server = PrivateVllm(generating)
     parts = Parts(
         keys=keys,
         attempts=attempts,
@@ -166,7 +171,7 @@ async def _open(
         limits=ValkeyLimits(redis, lease_s=settings.request_timeout_s + 60),
         detector=detector,
         pseudonyms=pseudonyms,
-        private_server=PrivateVllm(generating),
+        private_server=private_server,
         ledger=ledger,
         backends=backends,
         audit=audit,
@@ -200,7 +205,22 @@ async def _open(
         statistics=Statistics(AuditedOutcomes(audit), ledger, ValkeyReleases(redis), AnalyticsRule(), time.time),
         checks=checks,
     )
+    announcement = asyncio.create_task(_say_who_draws(policies, private_server, generating))
+    stack.callback(announcement.cancel)
     return Opened(parts, checks), administration
+
+
+async def _say_who_draws(policies: ValkeyPolicies, private_server: PrivateVllm, generating: OpenAIServer) -> None:
+    """The start-up handshake: where a policy has tokens drawn in the model server, log whether that can. Each request is checked again."""
+    rules = [entry.policy.dp for entry in await policies.all() if entry.policy.dp is not None]
+    if all(isinstance(rule.mechanism, StructuredRule) for rule in rules):
+        return
+    try:
+        for model in await generating.models():
+            await private_server.proven_vocabulary(model["id"])
+            _log.info("private_sampling_proven", model=model["id"])
+    except LlmosError as error:
+        _log.warning("private_sampling_not_proven", fault=error.code, effect="policies that draw in the model server are refused")
 
 
 def _mpc_server(settings: Settings) -> MpcServer | None:

@@ -137,13 +137,6 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _has_a_whole_oidc_client(self) -> Self:
-        client = (self.oidc_issuer, self.oidc_client_id, self.oidc_redirect_url)
-        if self.oidc_client_id is not None and None in client:
-            raise ValueError("LLMOS_OIDC_CLIENT_ID needs LLMOS_OIDC_ISSUER and LLMOS_OIDC_REDIRECT_URL")
-        return self
-
-    @model_validator(mode="after")
     def _has_whole_certificates(self) -> Self:
         if self.tls_cert_file is None and (self.tls_key_file or self.tls_client_ca_file):
             raise ValueError("LLMOS_TLS_KEY_FILE and LLMOS_TLS_CLIENT_CA_FILE need LLMOS_TLS_CERT_FILE")
@@ -153,6 +146,13 @@ class Settings(BaseModel):
             raise ValueError("LLMOS_REDIS_KEY_FILE needs LLMOS_REDIS_CERT_FILE")
         if self.redis_ca_file and not (self.redis_url and self.redis_url.get_secret_value().startswith("rediss://")):
             raise ValueError("LLMOS_REDIS_CA_FILE is for a rediss:// URL, and LLMOS_REDIS_URL is none")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_whole_oidc_client(self) -> Self:
+        client = (self.oidc_issuer, self.oidc_client_id, self.oidc_redirect_url)
+        if self.oidc_client_id is not None and None in client:
+            raise ValueError("LLMOS_OIDC_CLIENT_ID needs LLMOS_OIDC_ISSUER and LLMOS_OIDC_REDIRECT_URL")
         return self
 
     @property

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,16 @@ from mpc_inference.sampling import Sampling
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 EXIT_FAILED = 1
+
+
+class Weights(StrEnum):
+    """Who may see the weights."""
+
+    PUBLIC = "public"
+    OWNER = "owner"
+    SHARED = "shared"
+
+
 LOCAL = ("127.0.0.1", "::1", "localhost")
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="The file mpc.yaml. [default: LLMOS_MPC_CONFIG, else DATA_DIR/mpc/mpc.yaml]")
@@ -50,6 +61,9 @@ def mpc() -> None:
 def init(
     out: Annotated[Path | None, typer.Option(help="Where to write. [default: DATA_DIR/mpc]")] = None,
     model: Annotated[Path | None, typer.Option(help="A Hugging Face Llama directory. [default: DATA_DIR/models/smollm2]")] = None,
+    mode: Annotated[
+        Weights, typer.Option(help="public: open weights. owner: party 1 owns them. shared: shared between the parties.")
+    ] = Weights.PUBLIC,
     dealer: Annotated[str, typer.Option(help="HOST:PORT of the dealer.")] = "127.0.0.1:9500",
     party0: Annotated[str, typer.Option(help="HOST:PORT of party 0.")] = "127.0.0.1:9501",
     party1: Annotated[str, typer.Option(help="HOST:PORT of party 1.")] = "127.0.0.1:9502",
@@ -61,7 +75,7 @@ def init(
     places = launch.Places(_endpoint(dealer), (_endpoint(party0), _endpoint(party1)))
     with _failing(console):
         with bar(console, "preparing the model") as progress:
-            config = launch.init(out or settings.data_dir / "mpc", model or settings.model_dir, progress, places)
+            config = launch.init(out or settings.data_dir / "mpc", model or settings.model_dir, progress, places, mode.value)
         console.print(f"wrote {config}", soft_wrap=True)
         if not folders_too and all(place.host in LOCAL for place in (places.dealer, *places.parties)):
             console.print("Next: llmos mpc up (all three on this machine, which gives no privacy).")
@@ -191,6 +205,7 @@ def _table(both: list[dict[str, Any]]) -> Table:
         ("ready", lambda one: "yes" if one["ready"] else f"no: {one['trouble']}"),
         ("requests in the queue", lambda one: one["requests"]),
         ("tokens ready for the next request", lambda one: one["ready_tokens"]),
+        ("answers ready (private weights)", lambda one: one["ready_answers"]),
         ("tokens computed", lambda one: one["tokens"]),
         ("passes", lambda one: one["passes"]),
         ("rounds", lambda one: one["rounds"]),

@@ -50,7 +50,7 @@ held_out = "{folder / "held_out.jsonl"}"
 registry = "file://{folder / "registry"}"
 signing_key = "{folder / "signing.key"}"
 join_timeout_s = {join_timeout_s}
-round_timeout_s = 45.0
+round_timeout_s = 120.0
 [adapter]
 rank = 2
 alpha = 4
