@@ -29,6 +29,7 @@ PIECES = st.sampled_from(
      "\\<NRP\\_x3rr\\>", "4000 0000 9461 9642", "4000000094619642", "滕麒",
      "elias.varga@example.org", "jane@foo.com", "078-05-1120",
      "47", "1470", " ", "  ", ", ", ".", "\n", "'s", "-----BEGIN PRIVATE KEY-----", "王",
+     "-----END PRIVATE KEY-----", "eyJ" + "a" * 20 + ".", "eyJ" + "b" * 700, "." + "c" * 40,
      "+1 415 867 5309", "Dear", "The", "word", "<", "\\", '"', "4", "🧑‍⚕️", "é", "\u0301", "x" * 30, "5105105105105100"]
 )  # fmt: skip
 TEXTS = st.lists(st.one_of(PIECES, st.just(" "), st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=4)), max_size=25).map(
@@ -110,6 +111,17 @@ def test_json_arguments_stay_json_and_nested_json_is_opened(strings, sizes, asci
 )
 async def test_what_the_caller_sees(answer, caller_sees):
     assert await AnswerFilter(rules()).whole(answer) == caller_sees
+
+
+LONG_TOKEN = f"eyJ{'h' * 33}.eyJ{'p' * 1500}.{'s' * 43}"
+PRIVATE_KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "\n".join("MIIEow" + "Kq7" * 19 for _ in range(50)) + "\n-----END RSA PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize("secret", [LONG_TOKEN, PRIVATE_KEY, f"github_pat_{'k' * 82}", "https://user:hunter22@host/x"])
+@pytest.mark.parametrize("size", [1, 7, 400, 100_000])
+async def test_a_long_secret_is_masked_whole_also_in_pieces(secret: str, size: int) -> None:
+    seen = await in_pieces(rules(), f"The secret is {secret} and nothing else, my friend.", [size])
+    assert set(seen.removeprefix("The secret is ").removesuffix(" and nothing else, my friend.")) == {"*"}
 
 
 async def test_counters():
