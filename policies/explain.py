@@ -84,9 +84,10 @@ def _noise(rule: DpRule) -> list[str]:
         if mechanism.answer_after_s is not None:
             sentences.append(f"It leaves {mechanism.answer_after_s:g} seconds after the request came, whatever the model did.")
     elif isinstance(mechanism, EnsembleRule):
+        each = 2 * mechanism.clip / (mechanism.groups * mechanism.temperature)
         sentences = [
-            f"The answer is drawn from the caller's private records in {mechanism.groups} groups, at most {mechanism.max_tokens} tokens, each "
-            f"within epsilon {2 * mechanism.clip / (mechanism.groups * mechanism.temperature):.3g} of any one record before crosstalk."
+            f"The answer is drawn from the caller's private records in {mechanism.groups} groups, at most {mechanism.max_tokens} tokens, "
+            f"each within epsilon {each:.3g} of any one record before crosstalk."
         ]
     else:
         argmax = mechanism.epsilon_per_token
