@@ -64,6 +64,9 @@ def explain(policy: Policy) -> list[str]:
     sentences.append(f"The vault forgets a conversation {_duration(policy.retention.vault_ttl_s)} after its last use.")
     if policy.audit.level == "minimal":
         sentences.append("The audit records no counts by entity.")
+    if policy.response.scan == "ner" and policy.on_failure.answer_scan == "patterns_only":
+        sentences.append("Where the scan of an answer fails, the answer goes on, scanned by pattern ALONE: names may pass.")
+    sentences.append("Where any other part fails (detection, vault, ledger, audit), the request is refused and nothing is sent.")
     if policy.recall_floor.asks:
         floors = [f"{entity} {floor:.0%}" for entity, floor in policy.recall_floor.entities.items()]
         if policy.recall_floor.overall is not None:
@@ -87,7 +90,7 @@ def _noise(rule: DpRule) -> list[str]:
         each = 2 * mechanism.clip / (mechanism.groups * mechanism.temperature)
         sentences = [
             f"The answer is drawn from the caller's private records in {mechanism.groups} groups, at most {mechanism.max_tokens} tokens, "
-            f"each within epsilon {each:.3g} of any one record before crosstalk."
+            f"each at an epsilon of {each:.3g} for any one record, to which the stated crosstalk of the groups is added."
         ]
     else:
         argmax = mechanism.epsilon_per_token

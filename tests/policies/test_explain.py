@@ -21,7 +21,8 @@ def test_explain_says_each_rule() -> None:
         "id: x\nentities: {PERSON: {action: mask, score: 0.5}, SECRET: {action: block}}\n"
         "routing: {rules: [{entities: [PERSON], to: mpc}], default: refuse}\n"
         "limits: {requests_per_minute: 60, concurrent_streams: 2}\nretention: {vault_ttl_s: 3600}\n"
-        "response: {restore: false, scan: ner, action: block}\naudit: {level: minimal}\nrecall_floor: {overall: 0.9}\n"
+        "response: {restore: false, scan: ner, action: block}\naudit: {level: minimal}\non_failure: {answer_scan: patterns_only}\n"
+        "recall_floor: {overall: 0.9}\n"
     )
     assert explain(policy) == [
         "PERSON (score ≥ 0.5): masked with asterisks, not restored.",
@@ -34,8 +35,15 @@ def test_explain_says_each_rule() -> None:
         "Each key may use 60 requests a minute, 2 streams at once.",
         "The vault forgets a conversation 1 hour after its last use.",
         "The audit records no counts by entity.",
+        "Where the scan of an answer fails, the answer goes on, scanned by pattern ALONE: names may pass.",
+        "Where any other part fails (detection, vault, ledger, audit), the request is refused and nothing is sent.",
         "A production tenant needs this recall on its own labelled text first: overall 90%.",
     ]
+
+
+def test_blind_use_is_said_and_its_absence_is_not() -> None:
+    assert any("blindly" in sentence for sentence in explain(load_policy("id: x\nblind: allow\n")))
+    assert not any("blind" in sentence for sentence in explain(load_policy("id: x\n")))
 
 
 def test_diff_names_each_changed_field() -> None:
@@ -67,7 +75,7 @@ OBJECT: dict[str, Any] = {"kind": "structured", "json_schema": {"type": "object"
         ({"kind": "token", "selection": "argmax", "epsilon_per_token": 3, "max_tokens": 5}, "epsilon 3 at most"),
         (
             {"kind": "ensemble", "groups": 8, "clip": 8, "temperature": 1, "max_tokens": 5},
-            "in 8 groups, at most 5 tokens, each within epsilon 2",
+            "in 8 groups, at most 5 tokens, each at an epsilon of 2",
         ),
         (OBJECT, "1 noised values (epsilon 1.5)"),
         (OBJECT | {"answer_after_s": 4}, "It leaves 4 seconds after"),
