@@ -54,8 +54,11 @@ bench-mpc: ## secret-shared inference: seconds, bytes and rounds a token
 bench-fl: ## federated rounds
 bench-audit: ## the audit log
 bench-load: ## 500 streams at once on one worker, beside LiteLLM (MINUTES=30: the soak)
-bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
-	@$(PY) -m bench.$(patsubst bench-%,%,$@)
+bench-pii:
+	@$(SETUP) --extras '$(ALL),bench'
+	@$(PY) -m bench.pii
+bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
+	@$(PY) -m bench.$(patsubst bench-%,%,$@) $(if $(filter bench-load,$@),$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SECONDS),--seconds $(SECONDS)))
 
 docs: test-env ## write the reference pages from the source, the figures of the READMEs from the reports
 	@PYTHONPATH=. $(PY) docs/reference.py
