@@ -1,8 +1,7 @@
 """The caller's side: tokens to shares, shares to an answer, one token at a time.
 
-`Client.generate` embeds its own tokens, sends one share to each party,
-adds the two answers, applies the final norm and the head, draws, and
-yields. Only this process sees text, tokens or logits. It does NOT hide from the parties how many tokens a request has, nor when they come.
+`Client.generate` turns its own tokens into a part for each party and adds the two answers to the next token (caller.py says how for each
+mode). Only this process sees text or tokens. It does NOT hide from the parties how many tokens a request has, nor when they come.
 """
 
 from __future__ import annotations
@@ -14,19 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
 from mpc_inference import errors
+from mpc_inference.caller import caller
 from mpc_inference.config import Deployment, Terms
-from mpc_inference.llama import plain
-from mpc_inference.llama.shape import read_shape
-from mpc_inference.llama.weights import read_weights
 from mpc_inference.pair import Direct, Lanes, Pair, party_link
 from mpc_inference.sampling import Sampling
 from mpc_inference.tokens import ChatTokens
 
 _T = TypeVar("_T")
-_CLIENT_TENSORS = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 
 
 @dataclass(frozen=True)
@@ -44,11 +38,13 @@ class Client:
     """A caller of one deployment. Thread-safe; holds embedding and head in memory (113 MB for SmolLM2-135M)."""
 
     def __init__(self, terms: Terms, connect: Callable[[int], Lanes]) -> None:
-        """Reads the model's tokenizer, embedding and head; `connect` opens the lanes for so many tokens. Raises ModelUnsupported."""
+        """Reads the model directory's tokenizer (open weights: embedding and head too); `connect` opens the lanes for so many tokens.
+
+        Raises ModelUnsupported.
+        """
         self._terms, self._connect = terms, connect
         self.tokens = ChatTokens(terms.model)
-        self._shape = read_shape(terms.model)
-        self._weights = read_weights(terms.model, _CLIENT_TENSORS)
+        self._caller = caller(terms)
         self._prefix = self.tokens.public_prefix()
         self._threads = ThreadPoolExecutor(terms.queue_requests + 4, thread_name_prefix="mpc-client")
 
@@ -67,9 +63,9 @@ class Client:
         return self._terms.context_tokens
 
     @property
-    def hidden(self) -> int:
-        """Values of one token's hidden state: words of one token's share."""
-        return self._shape.hidden
+    def row_bytes(self) -> int:
+        """What each party is sent for one token."""
+        return self._caller.row_bytes
 
     @property
     def first_token(self) -> int:
@@ -83,10 +79,6 @@ class Client:
         """
         whole = tuple(prompt[: len(self._prefix)]) == self._prefix and len(prompt) > len(self._prefix)
         return len(self._prefix) if whole else 1
-
-    def logits(self, hidden: np.ndarray[Any, Any]) -> plain.F32:
-        """Logits (vocab,) of one reconstructed hidden state."""
-        return np.asarray(plain.logits(self._shape, self._weights, hidden.astype(np.float32)[None])[0])
 
     async def generate(
         self,
@@ -113,9 +105,10 @@ class Client:
                 f"{len(prompt)} prompt tokens and {max_tokens} to answer do not fit {self.context_tokens}: shorten one of them"
             )
         draw, until = sampling or Sampling(), time.monotonic() + deadline_s if deadline_s else None
+        temperature = self._caller.temperature(draw)
         pair = Pair(await self._run(self._connect, len(prompt) + max_tokens))
         try:
-            await self._run(pair.open, prefix, len(prompt) - prefix + max_tokens)
+            await self._run(pair.open, prefix, len(prompt) - prefix + max_tokens, temperature)
             fresh, answer, said = list(prompt[prefix:]), list[int](), ""
             for count in range(1, max_tokens + 1):
                 left = self._left(until, len(fresh))
@@ -139,8 +132,7 @@ class Client:
 
     def _next(self, pair: Pair, fresh: Sequence[int], deadline_s: float, draw: Sampling, position: int) -> int:
         """Send the fresh tokens' shares, and draw the token that follows them."""
-        hidden = pair.step(self._weights["model.embed_tokens.weight"][list(fresh)], deadline_s)
-        return draw.draw(self.logits(hidden), position)
+        return self._caller.next(pair.step(len(fresh), self._caller.split(fresh), deadline_s), draw, position)
 
     async def _run(self, work: Callable[..., _T], *given: object) -> _T:
         """Blocking work, on the client's own threads."""

@@ -6,7 +6,7 @@ One YAML file serves all roles; a role reads what it needs. It holds paths, neve
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, Literal, Protocol, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,10 +24,18 @@ class Endpoint(BaseModel):
 
 SealKey = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Read = TypeVar("_Read", bound=BaseModel)
+Mode = Literal["public", "owner", "shared"]
+Reveal = Literal["token", "logits"]
 
 
 class Terms(Protocol):
     """What any client must know of a deployment."""
+
+    @property
+    def mode(self) -> Mode: ...
+
+    @property
+    def reveal(self) -> Reveal: ...
 
     @property
     def model(self) -> Path: ...
@@ -49,8 +57,15 @@ class Deployment(BaseModel):
     """Everything that a dealer, a party or a client must know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    model: Path = Field(description="Hugging Face directory: the client's tokenizer, embedding and head")
-    prepared: Path = Field(description="the prepared model file; the same bytes on both parties (the dealer reads only its scales)")
+    mode: Mode = Field(
+        default="public", description="public: open weights; owner: weights that party 1 owns; shared: weights shared between the parties"
+    )
+    reveal: Reveal = Field(
+        default="token",
+        description="owner and shared: what callers get; `logits` lets them extract the head, and with it much of the model",
+    )
+    model: Path = Field(description="Hugging Face directory: the client's tokenizer and config.json; public: embedding and head too")
+    prepared: Path = Field(description="public: the prepared model file; owner, shared: the manifest beside a role's files")
     digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the prepared file; every role compares it")
     certificates: Path
     dealer: Endpoint = Endpoint(port=9500)
@@ -61,6 +76,7 @@ class Deployment(BaseModel):
     seal_keys: tuple[SealKey, SealKey] | None = Field(default=None, description="the parties' public X25519 keys in hex, for blind callers")
     bind: str | None = Field(default=None, description="the address that this host's process listens on; unset: its own endpoint's host")
     show_shares: bool = Field(default=False, description="demonstrations only: `status` tells the first words of the last share received")
+    stock_answers: int = Field(default=4, ge=1, le=64, description="owner, shared: drawn tokens whose randomness lies ready (21 MB each)")
     queue_requests: int = Field(default=20, ge=1, le=1000)
     batch_rows: int = Field(default=32, ge=1, le=128)
     deadline_s: float = Field(default=20.0, gt=0, description="how long one round or one piece of randomness may take")
@@ -71,6 +87,8 @@ class BlindTerms(BaseModel):
     """What a blind caller must know: no address and no certificate, but the parties' sealing keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    mode: Mode = "public"
+    reveal: Reveal = "token"
     model: Path
     digest: str = Field(pattern="^[0-9a-f]{64}$")
     seal_keys: tuple[SealKey, SealKey]

@@ -1,8 +1,9 @@
 """A deployment cut into folders, one a host: each holds what its host needs, and no other role's key.
 
-dealer, party0, party1 get the prepared model, the authority's certificate, their own pair (a party its sealing key too); client, for the
-gateway's host, gets the model's directory and the client's pair; blind, for callers who share by themselves, gets the model's directory and
-the parties' public sealing keys, and no certificate. ca.key stays where `init` ran: keep it offline. Paths inside are relative.
+dealer, party0, party1 get what they load of the prepared model, the authority's certificate, their own pair (a party its sealing key too);
+client, for the gateway's host, gets the model's tokenizer and the client's pair; blind, for callers who share by themselves, gets the
+tokenizer and the parties' public sealing keys, and no certificate. With open weights these two get the model's file besides, for embedding
+and head; private weights stay with their owner. ca.key stays where `init` ran: keep it offline. Paths inside are relative.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import shutil
 from pathlib import Path
 
 from mpc_inference.certificates import ROLES
-from mpc_inference.config import BlindTerms, read_config, write_config
+from mpc_inference.config import BlindTerms, Deployment, read_config, write_config
 
-_MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "*.safetensors")
+_TOKENIZER = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+_OF_PARTY_1 = {"owner": "owner", "shared": "masked"}
 
 
 def write(config: Path) -> list[Path]:
@@ -26,14 +28,18 @@ def write(config: Path) -> list[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
         made.append(folder)
+        inside = Path("prepared") / deployment.prepared.name
         if role in ("client", "blind"):
-            for pattern in _MODEL_FILES:
+            for pattern in (*_TOKENIZER, *(("*.safetensors",) if deployment.mode == "public" else ())):
                 for file in deployment.model.glob(pattern):
                     _place(file, folder / "model" / file.name)
         else:
-            _place(deployment.prepared, folder / "prepared.safetensors")
+            for name in _prepared_files(deployment, role):
+                _place(deployment.prepared.with_name(name), folder / "prepared" / name)
         if role == "blind":
             terms = BlindTerms(
+                mode=deployment.mode,
+                reveal=deployment.reveal,
                 model=Path("model"),
                 digest=deployment.digest,
                 seal_keys=deployment.seal_keys or ("", ""),
@@ -46,9 +52,17 @@ def write(config: Path) -> list[Path]:
         for name in ("ca.crt", f"{role}.crt", f"{role}.key", f"{role}.seal.key"):
             if (deployment.certificates / name).exists():
                 _place(deployment.certificates / name, folder / "certificates" / name)
-        inside = {"model": Path("model"), "prepared": Path("prepared.safetensors"), "certificates": Path("certificates")}
-        write_config(folder / "mpc.yaml", deployment.model_copy(update=inside))
+        paths = {"model": Path("model"), "prepared": inside, "certificates": Path("certificates")}
+        write_config(folder / "mpc.yaml", deployment.model_copy(update=paths))
     return made
+
+
+def _prepared_files(deployment: Deployment, role: str) -> tuple[str, ...]:
+    """What a role loads (`mpc_inference.roles`), beside `deployment.prepared`."""
+    if deployment.mode == "public":
+        return (deployment.prepared.name,)
+    weights = {"dealer": (), "party0": ("masked.safetensors",), "party1": (f"{_OF_PARTY_1[deployment.mode]}.safetensors",)}
+    return (deployment.prepared.name, f"{role}.key", *weights[role])
 
 
 def _place(source: Path, target: Path) -> None:

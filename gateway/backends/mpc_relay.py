@@ -17,7 +17,6 @@ from mpc_inference import errors
 from mpc_inference.relay import BoxLink, open_lane
 from mpc_inference.sealing import SMALLEST_BOX
 
-_WORD_BYTES = 8
 _OVERHEAD_BYTES = 8 * SMALLEST_BOX  # handshake, greeting, opening
 _BOXES_A_STEP = 2  # what is to come, and its words
 
@@ -27,7 +26,7 @@ class MpcRelay:
 
     def __init__(self, server: MpcServer) -> None:
         self._deployment = server.deployment
-        self._row_bytes = server.client.hidden * _WORD_BYTES
+        self._row_bytes = server.client.row_bytes
 
     def allowance_bytes(self, sealed: Sealed) -> int:
         """Every token a step of its own, and padding that doubles. Raises TooLarge over the context."""

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,13 +28,24 @@ from gateway.commands._supervised import run_until_stopped
 from gateway.serving import mpc_processes
 from gateway.settings import Settings
 from mpc_inference import folders, launch
+from mpc_inference.blind import blind_client
 from mpc_inference.client import Client
-from mpc_inference.config import Endpoint
+from mpc_inference.config import Endpoint, read_blind
 from mpc_inference.errors import ConfigInvalid, MpcError
 from mpc_inference.sampling import Sampling
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 EXIT_FAILED = 1
+
+
+class Weights(StrEnum):
+    """Who may see the weights."""
+
+    PUBLIC = "public"
+    OWNER = "owner"
+    SHARED = "shared"
+
+
 LOCAL = ("127.0.0.1", "::1", "localhost")
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="The file mpc.yaml. [default: LLMOS_MPC_CONFIG, else DATA_DIR/mpc/mpc.yaml]")
@@ -50,6 +62,9 @@ def mpc() -> None:
 def init(
     out: Annotated[Path | None, typer.Option(help="Where to write. [default: DATA_DIR/mpc]")] = None,
     model: Annotated[Path | None, typer.Option(help="A Hugging Face Llama directory. [default: DATA_DIR/models/smollm2]")] = None,
+    mode: Annotated[
+        Weights, typer.Option(help="public: open weights. owner: party 1 owns them. shared: shared between the parties.")
+    ] = Weights.PUBLIC,
     dealer: Annotated[str, typer.Option(help="HOST:PORT of the dealer.")] = "127.0.0.1:9500",
     party0: Annotated[str, typer.Option(help="HOST:PORT of party 0.")] = "127.0.0.1:9501",
     party1: Annotated[str, typer.Option(help="HOST:PORT of party 1.")] = "127.0.0.1:9502",
@@ -61,7 +76,7 @@ def init(
     places = launch.Places(_endpoint(dealer), (_endpoint(party0), _endpoint(party1)))
     with _failing(console):
         with bar(console, "preparing the model") as progress:
-            config = launch.init(out or settings.data_dir / "mpc", model or settings.model_dir, progress, places)
+            config = launch.init(out or settings.data_dir / "mpc", model or settings.model_dir, progress, places, mode.value)
         console.print(f"wrote {config}", soft_wrap=True)
         if not folders_too and all(place.host in LOCAL for place in (places.dealer, *places.parties)):
             console.print("Next: llmos mpc up (all three on this machine, which gives no privacy).")
@@ -145,10 +160,16 @@ def chat(
     system: Annotated[str | None, typer.Option(help="A system prompt.")] = None,
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 takes the likeliest token.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 256,
+    blind: Annotated[str | None, typer.Option(help="A gateway (…/v1) that carries sealed boxes; --config is then blind.yaml.")] = None,
+    key: Annotated[str | None, typer.Option(envvar="LLMOS_DEV_KEY", help="With --blind: the API key.", show_envvar=True)] = None,
+    model: Annotated[str, typer.Option(help="With --blind: the secret-shared model's name.")] = "smollm2-mpc",
 ) -> None:
-    """Chat with the parties directly; your words are shared in this process. An empty line or Ctrl-D ends it."""
+    """Chat with the parties; your words are shared in this process. An empty line or Ctrl-D ends it.
+
+    Without --blind it speaks to the parties itself, with the client's certificate. With it a gateway carries what it can't read.
+    """
     console = Console(highlight=False)
-    with _failing(console), contextlib.closing(launch.client(_file(config, Settings.from_process()))) as client:
+    with _failing(console), contextlib.closing(_client(config, blind, key, model)) as client:
         console.print(Text("Each party gets one share of what you type. An empty line ends the chat.", "dim"))
         messages = [{"role": "system", "content": system}] if system else []
         while said := _typed(console):
@@ -160,6 +181,14 @@ def chat(
                 messages.pop()
             else:
                 messages.append({"role": "assistant", "content": answer})
+
+
+def _client(config: Path | None, gateway_url: str | None, key: str | None, model: str) -> Client:
+    if gateway_url is None:
+        return launch.client(_file(config, Settings.from_process()))
+    if config is None or not key:
+        raise ConfigInvalid("--blind needs --config blind.yaml, from the deployment's operator, and a key: LLMOS_DEV_KEY or --key")
+    return blind_client(read_blind(config), gateway_url, key, model)
 
 
 async def _answer(client: Client, messages: list[dict[str, str]], sampling: Sampling, max_tokens: int, console: Console) -> str:
@@ -191,6 +220,7 @@ def _table(both: list[dict[str, Any]]) -> Table:
         ("ready", lambda one: "yes" if one["ready"] else f"no: {one['trouble']}"),
         ("requests in the queue", lambda one: one["requests"]),
         ("tokens ready for the next request", lambda one: one["ready_tokens"]),
+        ("answers ready (private weights)", lambda one: one["ready_answers"]),
         ("tokens computed", lambda one: one["tokens"]),
         ("passes", lambda one: one["passes"]),
         ("rounds", lambda one: one["rounds"]),

@@ -14,17 +14,22 @@ from mpc_inference import launch
 from mpc_inference.client import party_status
 from mpc_inference.config import Deployment, read_config
 from mpc_inference.errors import ConfigInvalid, MpcError
+from mpc_inference.native.core import core
 
 START_TIMEOUT_S = 180.0  # loading the model, and waiting for the other two
 _ASK_TIMEOUT_S = 2.0
 
 
 def children(config: Path) -> list[Child]:
-    """Dealer, party 0, party 1. Raises ConfigInvalid, also where something else listens on one of their ports."""
+    """Dealer, party 0, party 1.
+
+    Raises CoreBuildFailed, and ConfigInvalid, also where something else listens on one of their ports.
+    """
     deployment = read_config(config).model_copy(update={"deadline_s": _ASK_TIMEOUT_S})
     for place in (deployment.dealer, *deployment.parties):
         if _is_taken(deployment.bind or place.host, place.port):
             raise ConfigInvalid(f"port {place.port} is taken: stop what listens there (ss -ltnp), or choose another in {config}")
+    core()  # compiled once here, not by all three at the same time
     checks = {
         "dealer": partial(_is_taken, deployment.bind or deployment.dealer.host, deployment.dealer.port),
         "party0": partial(_party_is_ready, deployment, 0),
