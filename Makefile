@@ -58,7 +58,7 @@ bench-pii:
 	@$(SETUP) --extras '$(ALL),bench'
 	@$(PY) -m bench.pii
 bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
-	@$(PY) -m bench.$(patsubst bench-%,%,$@)
+	@$(PY) -m bench.$(patsubst bench-%,%,$@) $(if $(filter bench-load,$@),$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SECONDS),--seconds $(SECONDS)))
 
 docs: test-env ## write the reference pages from the source, the figures of the READMEs from the reports
 	@PYTHONPATH=. $(PY) docs/reference.py

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -41,7 +42,7 @@ from gateway.http.metrics import PrometheusMeter
 from gateway.http.routes import Opened, assemble
 from gateway.pii.cached_detector import CachedDetector
 from gateway.pii.detector_pool import DetectorPool
-from gateway.pii.keyring import KeyRing
+from gateway.pii.keyring import KeyRing, KeyRingError
 from gateway.pii.pseudonyms import ConversationPseudonyms
 from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
@@ -90,6 +91,7 @@ def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         request_timeout_s=settings.request_timeout_s,
         max_concurrent_requests=settings.max_concurrent_requests,
+        metrics_need_key=settings.env == "production",
         may_show_sent=settings.env == "development",
     )
 
@@ -98,7 +100,8 @@ def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
     @asynccontextmanager
     async def opener(meter: PrometheusMeter) -> AsyncIterator[Opened]:
         async with AsyncExitStack() as stack:
-            opened, app.state.administration = await _open(settings, mpc, meter, stack, warm)
+            with _told_in_words():
+                opened, app.state.administration = await _open(settings, mpc, meter, stack, warm)
             yield opened
 
     def administration() -> AdminParts:
@@ -109,6 +112,19 @@ def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
     app.mount("/admin/v1", admin_app(administration))
     app.mount("/console", console_app(administration))
     return app
+
+
+@contextmanager
+def _told_in_words() -> Iterator[None]:
+    """What keeps the gateway from starting is said on standard error: the server logs it without its message."""
+    try:
+        yield
+    except (SettingsError, KeyRingError) as error:
+        print(f"llmos: {error}", file=sys.stderr)
+        raise
+    except LlmosError as error:
+        print(f"llmos: {error.message}", file=sys.stderr)
+        raise
 
 
 async def _open(

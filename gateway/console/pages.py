@@ -245,7 +245,10 @@ async def traffic_page(visit: Visit) -> Response:
     visit.needs(Permission.READ_AUDIT)
     seen = await traffic(visit.parts.audit, time.time())
     hours = [
-        Bar(f"-{HOURS - 1 - i}", tuple((kind, float(counts[kind])) for kind in ("served", "refused", "failed")))
+        Bar(
+            f"−{ago} h" if (ago := HOURS - 1 - i) else visit.words("now"),
+            tuple((kind, float(counts[kind])) for kind in ("served", "refused", "failed")),
+        )
         for i, counts in enumerate(reversed(seen.by_hour))
     ]
     totals: dict[str, float] = {}
@@ -256,7 +259,7 @@ async def traffic_page(visit: Visit) -> Response:
         "traffic",
         seen=seen,
         hours=hours,
-        chart=columns(visit.words("Requests by hour"), hours, every=3),
+        chart=columns(visit.words("Requests by hour"), hours, every=4),
         entity_chart=rows(visit.words("Detected values by entity"), entities),
     )
 

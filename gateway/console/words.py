@@ -119,7 +119,8 @@ _CHINESE = {
     "does not answer": "无响应",
     "Language": "语言",
     "Error": "错误",
-    "Hours ago": "小时前",
+    "Hour": "小时",
+    "now": "现在",
     "any": "任意",
 }
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import PolicyRefusal
+from gateway.errors import DetectorFailed, PolicyRefusal
 from gateway.exchange import IssuedValue, Span
 from gateway.pii.answer_filter import AnswerFilter, AnswerRules
-from policies.schema import Action, EntityRule, Policy, ResponseRule
+from policies.schema import Action, EntityRule, FailureRule, Policy, ResponseRule
 
 ISSUED = (
     IssuedValue("Astrid Talbot", 'Sarah "S" Connor', "PERSON", "surrogate"),
@@ -144,6 +144,19 @@ async def test_ner_masks_by_sentence_and_block_refuses():
     assert await AnswerFilter(rules("ner")).whole("Ask Person. Or not.") == "Ask ******. Or not."
     with pytest.raises(PolicyRefusal):
         await AnswerFilter(rules(action="block")).whole("write to jane@foo.com now")
+
+
+class Failing:
+    async def detect(self, texts, policy, *, tenant=None):
+        raise DetectorFailed("No detector process runs.")
+
+
+async def test_where_the_scan_fails_the_answer_stops_unless_the_policy_says_otherwise():
+    closed = Policy(id="x", response=ResponseRule(scan="ner"))
+    with pytest.raises(DetectorFailed):
+        await AnswerFilter(AnswerRules(closed, (), (), detector=Failing())).whole("Jane Roe: jane@foo.com")
+    loud = closed.model_copy(update={"on_failure": FailureRule(answer_scan="patterns_only")})
+    assert await AnswerFilter(AnswerRules(loud, (), (), detector=Failing())).whole("Jane Roe: jane@foo.com") == "Jane Roe: ************"
 
 
 async def test_a_private_output_neither_restores_nor_compares():
