@@ -82,7 +82,8 @@ def markdown(sections: Mapping[str, tuple[str, Scores, Mapping[str, Mapping[str,
         "# Detection: recall, precision, time",
         "",
         f"Written by `make bench-pii` in one run on one machine: {platform.machine()}, {platform.system()}, Python "
-        f"{platform.python_version()}, one thread. The peer is Presidio's analyzer with its defaults on the same spaCy model.",
+        f"{platform.python_version()}, one thread. The peer is Presidio's analyzer with its defaults on the same spaCy model. "
+        "Where other programs share the machine, medians and ratios are the figures to read.",
         "",
         "Recall is by exact cover: a labelled span counts when each of its characters lies in detected spans of any type. `typed` asks "
         "for the labelled type besides. Precision is by span: more than half of it labelled. False positives are characters outside "
