@@ -147,7 +147,7 @@ class Party:
         name = str(dealer.receive_control().get("epoch"))
         peer = self._meet(name)
         links.append(peer)
-        peer.set_delay(d.link_delay_s)
+        peer.set_delay(d.link_delay_s, d.link_bytes_per_s)
         peer.set_deadline(d.deadline_s)
         engine = self._role.engine(peer.exchange, self.ledger)
         store = Store(dealer, d.deadline_s, engine.work_ahead)
