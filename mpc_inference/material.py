@@ -7,6 +7,7 @@ what the dealer sends: party 0 does, by the limits that it sets.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from mpc_inference.llama.engine import Dealt
 from mpc_inference.llama.supply import Products
 from mpc_inference.native.core import U8
 
+log = logging.getLogger("mpc_inference.party")
 _T = TypeVar("_T")
 AT_ONCE = 8  # tokens whose work ahead is done together
 
@@ -104,7 +106,12 @@ class Store:
                 if self._broken is not None:
                     return
                 batch, self._raw = self._raw[:AT_ONCE], self._raw[AT_ONCE:]
-            done = self._work_ahead([dealt for _, dealt in batch])
+            try:
+                done = self._work_ahead([dealt for _, dealt in batch])
+            except Exception:  # a message of another size, or no memory: nobody else would hear of it
+                log.exception("the work ahead failed")
+                self.fail(FrameInvalid("the dealer's randomness could not be used"))
+                return
             with self._changed:
                 for (name, dealt), products in zip(batch, done, strict=True):
                     if self._broken is not None:

@@ -211,6 +211,9 @@ class Party:
         epoch.peer.send_control({"plan": plan, "end": [r.session for r in ended if r.session]})
         if epoch.peer.receive_control() != {"go": True}:
             missing = [t.request for t in chosen]  # party 1 has not the client's shares: these requests end, nothing was used
+            for turn in chosen:
+                if turn.answer is not None:
+                    epoch.store.take_answer(turn.answer)  # party 1 drops it too
             for request in missing:
                 request.answer({"error": "DeadlineExceeded", "message": "party 1 did not receive the client's shares in time"})
                 request.closed = True
@@ -282,6 +285,8 @@ class Party:
         chosen = [r for r in found if r is not None]
         if len(chosen) < len(found):
             epoch.peer.send_control({"go": False})
+            for name in (item["answer"] for item in plan if item["answer"] is not None):
+                epoch.store.take_answer(str(name))  # named, so never used for another request
             return
         epoch.peer.send_control({"go": True})
         ready: list[_Turn] = []
