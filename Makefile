@@ -35,6 +35,9 @@ test-console: test-env ## the admin console in a real Chromium, with axe-core (i
 	@sh deploy/console_tests.sh
 	@$(PY) -m pytest tests/gateway/console -m 'slow or not slow'
 
+test-faults: test-env ## kill, pause, fill and cut what the gateway stands on, under load (SECONDS=600 for ten minutes of it)
+	@LLMOS_TEST_FAULT_SECONDS=$(or $(SECONDS),60) $(PY) -m pytest tests/faults -m 'slow or not slow' -s
+
 lint: test-env ## ruff, mypy --strict, the import contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -50,9 +53,12 @@ bench-dp: ## private sampling and the ledger
 bench-mpc: ## secret-shared inference: seconds, bytes and rounds a token
 bench-fl: ## federated rounds
 bench-audit: ## the audit log
-bench-load: ## many callers at once
-bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
-	@$(PY) -m bench.$(patsubst bench-%,%,$@)
+bench-load: ## 500 streams at once on one worker, beside LiteLLM (MINUTES=30: the soak)
+bench-pii:
+	@$(SETUP) --extras '$(ALL),bench'
+	@$(PY) -m bench.pii
+bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
+	@$(PY) -m bench.$(patsubst bench-%,%,$@) $(if $(filter bench-load,$@),$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SECONDS),--seconds $(SECONDS)))
 
 docs: test-env ## write the reference pages from the source, the figures of the READMEs from the reports
 	@PYTHONPATH=. $(PY) docs/reference.py
@@ -62,4 +68,4 @@ clean: ## remove the environments and caches; the data directory .llmos stays
 	rm -rf .venv .venv-vllm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.llmos/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup run doctor test-env test test-slow test-console lint bench bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load docs clean
+.PHONY: help setup run doctor test-env test test-slow test-console test-faults lint bench bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load docs clean

@@ -88,6 +88,11 @@ class Settings(BaseModel):
 
     oidc_issuer: str | None = Field(None, description="The OIDC issuer whose tokens may administer (https://…). Unset: admin keys only.")
     oidc_audience: str = Field("llmos", description="The audience that an OIDC token must name.")
+    oidc_client_id: str | None = Field(None, description="The console's client at the OIDC provider. Unset: a token is pasted.")
+    oidc_client_secret: SecretStr | None = Field(None, description="The secret of LLMOS_OIDC_CLIENT_ID, unless it is a public client.")
+    oidc_redirect_url: str | None = Field(
+        None, description="Where the provider sends browsers back: this gateway's address with /console/oidc/callback."
+    )
 
     max_body_bytes: PositiveInt = Field(4 * 2**20, description="The largest request body.")
     max_messages: PositiveInt = Field(2000, description="The most messages (or inputs) in one request.")
@@ -141,6 +146,13 @@ class Settings(BaseModel):
             raise ValueError("LLMOS_REDIS_KEY_FILE needs LLMOS_REDIS_CERT_FILE")
         if self.redis_ca_file and not (self.redis_url and self.redis_url.get_secret_value().startswith("rediss://")):
             raise ValueError("LLMOS_REDIS_CA_FILE is for a rediss:// URL, and LLMOS_REDIS_URL is none")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_whole_oidc_client(self) -> Self:
+        client = (self.oidc_issuer, self.oidc_client_id, self.oidc_redirect_url)
+        if self.oidc_client_id is not None and None in client:
+            raise ValueError("LLMOS_OIDC_CLIENT_ID needs LLMOS_OIDC_ISSUER and LLMOS_OIDC_REDIRECT_URL")
         return self
 
     @property

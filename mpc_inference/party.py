@@ -31,6 +31,9 @@ from mpc_inference.requests import Request, Requests
 
 log = logging.getLogger("mpc_inference.party")
 IDLE_S = 0.5
+FIND_S = 0.005  # how long party 1 holds a plan back for a client's part
+RETRY_S = 0.05  # after which party 0 plans it again
+MISSING_S = 5.0  # after which it gives the request up
 
 
 @dataclass
@@ -208,35 +211,52 @@ class Party:
             }
             for t in chosen
         ]
-        epoch.peer.send_control({"plan": plan, "end": [r.session for r in ended if r.session]})
-        if epoch.peer.receive_control() != {"go": True}:
-            missing = [t.request for t in chosen]  # party 1 has not the client's shares: these requests end, nothing was used
-            for turn in chosen:
-                if turn.answer is not None:
-                    epoch.store.take_answer(turn.answer)  # party 1 drops it too
-            for request in missing:
-                request.answer({"error": "DeadlineExceeded", "message": "party 1 did not receive the client's shares in time"})
-                request.closed = True
+        drop = [r.promised for r in ended if r.promised is not None]
+        for name in drop:
+            epoch.store.drop_answer(name)
+        epoch.peer.send_control({"plan": plan, "end": [r.session for r in ended if r.session], "drop": drop})
+        reply = epoch.peer.receive_control()
+        if reply != {"go": True}:
+            self._put_off([t.request for t in chosen], reply)
             return
+        for turn in chosen:
+            turn.request.announced, turn.request.missing_since_s, turn.request.promised = True, None, None
         if chosen:
             self._pass(epoch, chosen)
+
+    def _put_off(self, chosen: Sequence[Request], reply: dict[str, object]) -> None:
+        """Party 1 lacks a client's part, or was told something else: only such requests wait or end, and nothing was used."""
+        missing, refused, now_s = reply.get("missing"), reply.get("refused"), time.monotonic()
+        if not isinstance(missing, list) or not isinstance(refused, list):
+            raise FrameInvalid("party 1 did not answer a plan")
+        for request in chosen:
+            if request.name in refused:
+                request.answer({"error": "FrameInvalid", "message": "the client told the two parties different things"})
+                request.closed = True
+            elif request.name in missing:
+                request.missing_since_s = request.missing_since_s or now_s
+                request.retry_at_s = now_s + RETRY_S
+                if now_s - request.missing_since_s > min(MISSING_S, self._deployment.deadline_s):
+                    request.answer({"error": "DeadlineExceeded", "message": "party 1 did not receive the client's shares in time"})
+                    request.closed = True
 
     def _choose(self, epoch: _Epoch) -> tuple[list[_Turn], list[Request]]:
         """Requests with rows for the next pass, and those that ended. Waits a moment when there is nothing to do."""
         requests, left = self._requests, self._deployment.batch_rows
         chosen: list[_Turn] = []
         with requests.changed:
-            if not any(r.pending is not None or r.closed for r in requests.by_name.values()):
-                requests.changed.wait(IDLE_S)
+            if not any(r.closed or r.is_due(time.monotonic()) for r in requests.by_name.values()):
+                requests.changed.wait(RETRY_S if any(r.pending is not None for r in requests.by_name.values()) else IDLE_S)
             ended = [r for r in requests.by_name.values() if r.closed]
             for request in ended:
                 del requests.by_name[request.name]
-            runnable = sorted((r for r in requests.by_name.values() if r.pending is not None), key=lambda r: len(r.pending))  # type: ignore[arg-type]
+            due = [r for r in requests.by_name.values() if r.is_due(time.monotonic())]
+            runnable = sorted(due, key=lambda r: 0 if r.pending is None else len(r.pending))
         for request in runnable:
             if left == 0:
                 break
             assert request.pending is not None
-            rows, new = min(left, len(request.pending)), request.session is None
+            rows, new = min(left, len(request.pending)), not request.announced
             if request.session is None:
                 if epoch.store.spares(request.prefix) == 0:
                     self._ask_new(epoch, request.prefix, rows)
@@ -247,11 +267,10 @@ class Party:
             if epoch.asked[request.session] < limit:
                 epoch.asked[request.session] = limit
                 epoch.dealer.send_control({"more": request.session, "limit": limit})
-            answer = None
-            if epoch.engine.needs_bundles and rows == len(request.pending):
-                answer = epoch.store.claim_answer()
+            if epoch.engine.needs_bundles and rows == len(request.pending) and request.promised is None:
+                request.promised = epoch.store.claim_answer()
                 epoch.dealer.send_control({"answers": 1})
-            chosen.append(_Turn(request, rows, new, answer))
+            chosen.append(_Turn(request, rows, new, request.promised if rows == len(request.pending) else None))
             left -= rows
         return chosen, ended
 
@@ -272,48 +291,44 @@ class Party:
 
     def _follow(self, epoch: _Epoch) -> None:
         message = epoch.peer.receive_control()
-        plan, ended = message.get("plan"), message.get("end")
-        if not isinstance(plan, list) or not isinstance(ended, list):
+        plan, ended, drop = message.get("plan"), message.get("end"), message.get("drop")
+        if not isinstance(plan, list) or not isinstance(ended, list) or not isinstance(drop, list):
             raise FrameInvalid("party 0 sent no plan")
         for session in ended:
             epoch.store.end(str(session))
+        for name in drop:
+            epoch.store.drop_answer(str(name))
         with self._requests.changed:
             gone = [r for r in self._requests.by_name.values() if r.closed]
-        for request in gone:
-            self._requests.drop(request)
+        for old in gone:
+            self._requests.drop(old)
         found = [self._find(item) for item in plan]
-        chosen = [r for r in found if r is not None]
-        if len(chosen) < len(found):
-            epoch.peer.send_control({"go": False})
-            for name in (item["answer"] for item in plan if item["answer"] is not None):
-                epoch.store.take_answer(str(name))  # named, so never used for another request
+        refused = [item["request"] for item, request in zip(plan, found, strict=True) if request is not None and not _agrees(request, item)]
+        missing = [item["request"] for item, request in zip(plan, found, strict=True) if request is None]
+        if refused or missing:
+            epoch.peer.send_control({"refused": refused, "missing": missing})
             return
         epoch.peer.send_control({"go": True})
         ready: list[_Turn] = []
-        for request, item in zip(chosen, plan, strict=True):
+        for item, request in zip(plan, found, strict=True):
+            assert request is not None
             if item["new"]:
                 epoch.store.adopt(str(item["session"]))
                 request.session = str(item["session"])
-            same = ("session", "prefix", "temperature")
-            if [getattr(request, name) for name in same] != [item[name] for name in same]:
-                raise FrameInvalid("the parties disagree about a request")
+            if request.session != item["session"]:
+                raise FrameInvalid("the parties disagree about a session")
             answer = item["answer"]
             ready.append(_Turn(request, int(item["rows"]), bool(item["new"]), None if answer is None else str(answer)))
         if ready:
             self._pass(epoch, ready)
 
     def _find(self, item: dict[str, object]) -> Request | None:
-        """The planned request with its shares here; waits for the client's connection up to a short deadline."""
-        until = time.monotonic() + min(5.0, self._deployment.deadline_s)
+        """The planned request with the client's part here; waits a moment, since the client tells party 0 first."""
+        until = time.monotonic() + FIND_S
         with self._requests.changed:
             while True:
                 request = self._requests.by_name.get(str(item["request"]))
-                if (
-                    request is not None
-                    and not request.closed
-                    and request.pending is not None
-                    and len(request.pending) >= int(str(item["rows"]))
-                ):
+                if request is not None and not request.closed and request.pending is not None:
                     return request
                 left = until - time.monotonic()
                 if left <= 0 or (request is not None and request.closed):
@@ -355,3 +370,9 @@ class Party:
                 request.pending = request.pending[turn.rows :] if len(request.pending) > turn.rows else None
         for request, words in zip(answered, out, strict=True):
             request.answer({"answer": request.position}, words)
+
+
+def _agrees(request: Request, item: dict[str, object]) -> bool:
+    """Whether the client told this party what it told party 0."""
+    known = request.pending is not None and len(request.pending) >= int(str(item["rows"]))
+    return known and (request.prefix, request.temperature) == (item["prefix"], item["temperature"])

@@ -52,6 +52,14 @@ class Request:
     session: str | None = None
     cache: Cache | None = field(default=None, repr=False)
     closed: bool = False
+    announced: bool = False  # party 0: that party 1 knows its session
+    promised: str | None = None  # party 0: the randomness claimed for its next answer
+    missing_since_s: float | None = None  # party 0: since when party 1 lacks the client's part
+    retry_at_s: float = 0.0
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether its tokens may join the next pass."""
+        return self.pending is not None and self.retry_at_s <= now_s
 
     def answer(self, message: dict[str, object], words: bytes | None = None) -> None:
         """Tell the client; a client that is gone closes the request."""

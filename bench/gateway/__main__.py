@@ -25,7 +25,7 @@ import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from bench.gateway import report
+from bench.gateway import report, scan
 from bench.gateway.load import Target, measure, presidio_ms, quantile
 from bench.gateway.processes import PEERS, ROOT, litellm_command, memory_mb, process
 from bench.gateway.report import Goal
@@ -89,6 +89,7 @@ async def run(requests: int, pids: dict[str, int]) -> Figures:
     await section("stream-new", "A stream of new text, one at a time (ms)", requests // 3, stream=True, new_text=True)
     figures.scrubbing_ms = _mean_ms(detecting, _scrub_seconds())
     await section("many", "The same text, 32 requests at once (ms)", requests * 3, concurrency=32)
+    figures.page += await scan.section()
     figures.memory_mb = {name: memory_mb(pid) for name, pid in pids.items()}
     figures.page += report.memory(figures.memory_mb)
     figures.page += report.goals(_goals(figures))

@@ -11,7 +11,7 @@ import math
 import os
 from pathlib import Path
 
-from federated_trainer.dp.client_level import epsilon_of_zcdp
+from federated_trainer.dp.accounting import epsilon_of_zcdp
 from federated_trainer.errors import BadConfiguration, BudgetSpent
 from federated_trainer.settings import ClientPrivacy
 

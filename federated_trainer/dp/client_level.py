@@ -16,10 +16,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import dp_accounting
 import numpy as np
 import numpy.typing as npt
-from dp_accounting.rdp import RdpAccountant
 
 from federated_trainer.dp.discrete_gaussian import MAX_VARIANCE, discrete_gaussian
 from federated_trainer.dp.secure_random import SecureRandom
@@ -132,17 +130,3 @@ class ClientLevel:
         # The bit is in {0, 1} units of _BIT_UNITS; leaving one client out moves it by at most that.
         bit = _BIT_UNITS**2 / (2 * n * self.bit_variance) if self.bit_noise else 0.0
         return epsilon**2 / 2 + bit
-
-
-def epsilon_of(rounds: list[ClientLevel], delta: float) -> float:
-    """(ε, δ) of all these rounds together, for one client."""
-    return epsilon_of_zcdp(math.fsum(one.zcdp() for one in rounds), delta)
-
-
-def epsilon_of_zcdp(rho: float, delta: float) -> float:
-    """(ε, δ) of ρ-zero-concentrated differential privacy; ρ adds up over rounds."""
-    if rho == 0:
-        return 0.0
-    accountant = RdpAccountant()
-    accountant.compose(dp_accounting.ZCDpEvent(rho))
-    return float(accountant.get_epsilon(delta))

@@ -30,9 +30,7 @@ _ROWS_AT_ONCE = 8  # bounds memory; the sum over a sample does not depend on it
 def check_can_clip(model: AdaptedModel) -> None:
     """Raises BadConfiguration where Opacus can't clip this model's gradients; to be called before the ledger is charged."""
     if model.settings.kind == "full" and model.module.config.tie_word_embeddings:
-        raise BadConfiguration(
-            "DP-SGD can't clip a tensor that is used twice (tied embeddings): train an adapter, adapter.kind = 'ffa_lora'."
-        )
+        raise BadConfiguration("DP-SGD can't clip a tensor that is used twice (tied embeddings); train an adapter: kind = 'ffa_lora'.")
 
 
 def train_privately(

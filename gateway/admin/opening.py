@@ -79,6 +79,7 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
             attempts=ValkeyAttempts(redis, ring.index_key("attempts")),
             vault=vault,
             vault_store=vault_store,
+            conversation_key=ring.index_key("conversation"),
             dry_run=dry_run,
         )
 

@@ -53,9 +53,14 @@ def read_labelled(path: Path) -> list[_Labelled]:
         try:
             plain = json.loads(line)
             spans = tuple((int(s["start"]), int(s["end"]), str(s["entity"])) for s in plain["spans"])
-            entries.append(_Labelled(str(plain["text"]), spans))
+            text = str(plain["text"])
         except (ValueError, KeyError, TypeError):
             raise InvalidPolicy(f"Line {number} of the labelled file is not {{text, spans: [{{start, end, entity}}]}}.") from None
+        if any(not 0 <= start < end <= len(text) for start, end, _ in spans):
+            raise InvalidPolicy(
+                f"Line {number} of the labelled file has a span outside its text; offsets are code points, `end` exclusive."
+            )
+        entries.append(_Labelled(text, spans))
     return entries
 
 

@@ -8,6 +8,7 @@ prints for itself does not pass here.
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -18,7 +19,6 @@ import structlog
 from gateway.audit.content_free import content_free
 
 LIBRARY_LEVEL = logging.WARNING  # libraries tell their news below that, and there is nothing left of news without its message
-SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
 
 def without_content(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -33,9 +33,13 @@ class LibraryLines(logging.Handler):
     """Hands a library's line on without its message."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        fault = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
-        line = structlog.get_logger(record.name)
-        line.log(record.levelno, "library", logger=record.name, places=[f"{record.module}:{record.lineno}"], fault=fault)
+        error = record.msg if isinstance(record.msg, BaseException) else record.exc_info[1] if record.exc_info else None
+        about: dict[str, object] = {"logger": record.name, "places": [f"{record.module}:{record.lineno}"]}
+        if error is not None:
+            about["fault"] = type(error).__name__
+        if isinstance(error, OSError) and error.errno is not None:
+            about["code"] = errno.errorcode.get(error.errno, str(error.errno))  # EADDRINUSE, ECONNREFUSED
+        structlog.get_logger(record.name).log(record.levelno, "library", **about)
 
 
 def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
@@ -54,6 +58,3 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     root = logging.getLogger()
     root.handlers = [LibraryLines()]
     root.setLevel(max(LIBRARY_LEVEL, getattr(logging, level.upper())))
-    for name in SERVER_LOGGERS:  # the server gives its loggers handlers of their own
-        logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).propagate = True

@@ -28,8 +28,9 @@ from gateway.commands._supervised import run_until_stopped
 from gateway.serving import mpc_processes
 from gateway.settings import Settings
 from mpc_inference import folders, launch
+from mpc_inference.blind import blind_client
 from mpc_inference.client import Client
-from mpc_inference.config import Endpoint
+from mpc_inference.config import Endpoint, read_blind
 from mpc_inference.errors import ConfigInvalid, MpcError
 from mpc_inference.sampling import Sampling
 
@@ -159,10 +160,16 @@ def chat(
     system: Annotated[str | None, typer.Option(help="A system prompt.")] = None,
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 takes the likeliest token.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 256,
+    blind: Annotated[str | None, typer.Option(help="A gateway (…/v1) that carries sealed boxes; --config is then blind.yaml.")] = None,
+    key: Annotated[str | None, typer.Option(envvar="LLMOS_DEV_KEY", help="With --blind: the API key.", show_envvar=True)] = None,
+    model: Annotated[str, typer.Option(help="With --blind: the secret-shared model's name.")] = "smollm2-mpc",
 ) -> None:
-    """Chat with the parties directly; your words are shared in this process. An empty line or Ctrl-D ends it."""
+    """Chat with the parties; your words are shared in this process. An empty line or Ctrl-D ends it.
+
+    Without --blind it speaks to the parties itself, with the client's certificate. With it a gateway carries what it can't read.
+    """
     console = Console(highlight=False)
-    with _failing(console), contextlib.closing(launch.client(_file(config, Settings.from_process()))) as client:
+    with _failing(console), contextlib.closing(_client(config, blind, key, model)) as client:
         console.print(Text("Each party gets one share of what you type. An empty line ends the chat.", "dim"))
         messages = [{"role": "system", "content": system}] if system else []
         while said := _typed(console):
@@ -174,6 +181,14 @@ def chat(
                 messages.pop()
             else:
                 messages.append({"role": "assistant", "content": answer})
+
+
+def _client(config: Path | None, gateway_url: str | None, key: str | None, model: str) -> Client:
+    if gateway_url is None:
+        return launch.client(_file(config, Settings.from_process()))
+    if config is None or not key:
+        raise ConfigInvalid("--blind needs --config blind.yaml, from the deployment's operator, and a key: LLMOS_DEV_KEY or --key")
+    return blind_client(read_blind(config), gateway_url, key, model)
 
 
 async def _answer(client: Client, messages: list[dict[str, str]], sampling: Sampling, max_tokens: int, console: Console) -> str:

@@ -44,7 +44,7 @@ def gaussian_rho(epsilon: float, delta: float) -> float:
     Bisected; the simple bound (sqrt(L + epsilon) - sqrt(L))^2 with L = ln(1/delta) (Bun & Steinke 2016, Prop. 1.3) starts it.
     """
     log_delta = math.log(1 / delta)
-    low = (math.sqrt(log_delta + epsilon) - math.sqrt(log_delta)) ** 2
+    low = (epsilon / (math.sqrt(log_delta + epsilon) + math.sqrt(log_delta))) ** 2 * (1 - 1e-12)
     high = low * 8 + epsilon
     for _ in range(60):
         middle = (low + high) / 2

@@ -57,6 +57,7 @@ def assemble(limits: WireLimits, opener: Opener) -> FastAPI:
             app.state.parts = opened.parts
             app.state.checks = opened.checks
             app.state.meter = meter
+            app.state.metrics_need_key = limits.metrics_need_key
             gate.changed = meter.in_progress.set
             yield
 

@@ -79,9 +79,9 @@ class CachedDetector:
             DetectorFailed: from the detector behind.
             StoreUnavailable: the tenant's roster can't be read.
         """
-        if not policy.entities:  # detection is off: a recognizer acts for an entity of the policy only
-            return [()] * len(texts)
         roster = await self._rosters.current(tenant) if self._rosters is not None and tenant is not None else None
+        if not policy.entities and roster is None:  # detection is off: a recognizer acts for an entity of the policy only
+            return [()] * len(texts)
         keys = [self.key_of(text, policy, roster) for text in texts]
         found: dict[bytes, tuple[Span, ...]] = {}
         missing: dict[bytes, str] = {}

@@ -71,8 +71,8 @@ def serve(source: IO[bytes], sink: IO[bytes], languages: tuple[str, ...]) -> Non
                         rosters.clear()
                     roster = rosters[path] = Roster.open(Path(path), bytes.fromhex(request["roster"]["key"]))
             spans = [
-                [[span.start, span.end, span.entity, round(span.score, 4)] for span in detector.detect(text, policy, roster)]
-                for text in request["texts"]
+                [[span.start, span.end, span.entity, round(span.score, 4)] for span in found]
+                for found in detector.detect_all(request["texts"], policy, roster)
             ]
             write_frame(sink, {"spans": spans})
         except Exception as error:  # the class alone: a message may quote the text

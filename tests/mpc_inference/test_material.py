@@ -89,6 +89,17 @@ def test_an_answer_is_taken_once(dealt: tuple[FakeLink, Store]) -> None:
         store.claim_answer()
 
 
+def test_a_dropped_answer_is_gone_whether_it_has_arrived_or_not(dealt: tuple[FakeLink, Store]) -> None:
+    link, store = dealt
+    store.drop_answer("x")
+    link.deal({"answer": "x", "seed": "cd" * 16}, b"bundle", {"answer": "y", "seed": "ef" * 16}, b"other")
+    assert store.claim_answer() == "y"
+    store.drop_answer("y")
+    for name in "xy":
+        with pytest.raises(DeadlineExceeded):
+            store.take_answer(name)
+
+
 def test_a_session_that_ended_is_gone(dealt: tuple[FakeLink, Store]) -> None:
     link, store = dealt
     link.deal(*session("a", 2))

@@ -26,7 +26,7 @@ from gateway.pii.roster.units import Unit
 
 _FORMAT = 1
 _ALIGNED = 64
-_BIGGEST_ENTITIES = 255
+_MOST_ENTITIES = 255
 Hashes = npt.NDArray[np.uint64]
 
 
@@ -115,7 +115,7 @@ class IndexBuilder:
         self._hashes, self._kinds = array("Q"), array("B")
         self._marks: set[int] = set()
         self._words: set[str] = set()
-        self._entities: list[str] = []
+        self._entities: dict[str, int] = {}  # each with its number
         self._people = self._longest_name = self._longest_characters = 0
         self._number_lengths: set[int] = set()
         self.refused = 0  # names and numbers too short, or too long, to be told from other text
@@ -160,7 +160,7 @@ class IndexBuilder:
         counts = np.bincount(kinds, minlength=len(self._entities))
         header = json.dumps(
             {
-                "format": _FORMAT, "people": self._people, "count": len(hashes), "marks": len(marks), "entities": self._entities,
+                "format": _FORMAT, "people": self._people, "count": len(hashes), "marks": len(marks), "entities": list(self._entities),
                 "terms": {entity: int(count) for entity, count in zip(self._entities, counts, strict=True)},
                 "longest_name": self._longest_name, "longest_characters": self._longest_characters,
                 "number_lengths": sorted(self._number_lengths),
@@ -197,11 +197,9 @@ class IndexBuilder:
         self._kinds.append(self._entity(entity))
 
     def _entity(self, entity: str) -> int:
-        if entity not in self._entities:
-            if len(self._entities) == _BIGGEST_ENTITIES:
-                raise ValueError("a roster holds at most 255 entity types")
-            self._entities.append(entity)
-        return self._entities.index(entity)
+        if entity not in self._entities and len(self._entities) == _MOST_ENTITIES:
+            raise ValueError("a roster holds at most 255 entity types")
+        return self._entities.setdefault(entity, len(self._entities))
 
 
 def build(people: Iterable[Person], key: bytes) -> bytes:

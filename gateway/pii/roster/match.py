@@ -51,18 +51,18 @@ class Roster:
         found = [(start, end, entity) for (start, end, _), entity in zip(candidates, entities, strict=True) if entity is not None]
         return list(_apart(text, found))
 
-    def _marked(self, marks: list[bytes]) -> set[bytes]:
-        distinct = list(dict.fromkeys(marks))
-        if not distinct:
+    def _marked(self, marks: dict[str, bytes]) -> set[str]:
+        """Of the forms with their marks, those that some name of the roster has."""
+        if not marks:
             return set()
-        return {mark for mark, there in zip(distinct, self._index.marked([self._hash(mark) for mark in distinct]), strict=True) if there}
+        return {form for form, there in zip(marks, self._index.marked([self._hash(mark) for mark in marks.values()]), strict=True) if there}
 
     def _names(self, text: str, cut: list[Unit]) -> Iterator[tuple[int, int, bytes]]:
         longest = self._index.contents.longest_name
         if not longest:
             return
-        known = self._marked([terms.of_word(unit.form) for unit in cut if unit.kind in "wid"])
-        is_name = [unit.kind in "wid" and terms.of_word(unit.form) in known for unit in cut]
+        known = self._marked({unit.form: terms.of_word(unit.form) for unit in cut if unit.kind != "c"})
+        is_name = [unit.kind != "c" and unit.form in known for unit in cut]
         for first, unit in enumerate(cut):
             if not is_name[first]:
                 continue
@@ -82,8 +82,8 @@ class Roster:
             left.kind == right.kind == "c" and _CHARACTER_GAP.fullmatch(text, left.end, right.start) is not None
             for left, right in pairwise(cut)
         ]
-        pairs = {place: terms.of_pair(cut[place].form + cut[place + 1].form) for place, together in enumerate(joined) if together}
-        known = self._marked(list(pairs.values()))
+        pairs = {place: cut[place].form + cut[place + 1].form for place, together in enumerate(joined) if together}
+        known = self._marked({pair: terms.of_pair(pair) for pair in pairs.values()})
         for first, pair in pairs.items():
             if pair not in known:
                 continue

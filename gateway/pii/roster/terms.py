@@ -1,14 +1,16 @@
 """What is hashed of a person: each way in which a name or a number of theirs is written, in one normal form.
 
-A name of words is its folded words in sorted order, so that "Connor, Sarah" is "Sarah Connor". Besides the whole name, these count:
-the first word with the last; the first word's initial with the last ("S. Connor", with its full stop); middle names as initials. A name
-in Han, kana or Hangul is its characters without spaces. A number is its letters and digits; a telephone number counts with and
+A name of words is its folded words in sorted order, so that "Connor, Sarah" is "Sarah Connor", with ae, oe, ue and aa as one letter, so
+that "Mueller" is "Müller" (and "Sue" is "Su": names that come together are found more often, never less). Besides the whole name, these
+count: the first word with the last; the first word's initial with the last ("S. Connor", with its full stop); middle names as initials.
+A name in Han, kana or Hangul is its characters without spaces. A number is its letters and digits; a telephone number counts with and
 without its country code. A single word of a name does not count by itself (it would match the word everywhere), unless it is loaded as
 a name or an alias of its own.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
@@ -21,11 +23,16 @@ PERSON, EMAIL, PHONE = "PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER"
 LONGEST_NAME = 8  # words, or Han characters
 LEAST_NUMBER = 4  # letters and digits, of which three are digits
 LONGEST_NUMBER = 40
+_DIGRAPH = re.compile(r"aa|ae|oe|ue")
+
+
+def _spelled(form: str) -> str:
+    return _DIGRAPH.sub(lambda pair: pair[0][0], form)
 
 
 def of_words(forms: list[str]) -> bytes:
     """The term of a name of words, in any order."""
-    return b"n" + "\x1f".join(sorted(forms)).encode()
+    return b"n" + "\x1f".join(sorted(map(_spelled, forms))).encode()
 
 
 def of_characters(form: str) -> bytes:
@@ -43,7 +50,7 @@ def of_email(form: str) -> bytes:
 
 def of_word(form: str) -> bytes:
     """A mark that some name of the roster has this word: most words of a text are told apart by it at once."""
-    return b"w" + form.encode()
+    return b"w" + _spelled(form).encode()
 
 
 def of_pair(form: str) -> bytes:

@@ -1,7 +1,6 @@
 """A text cut into the units that names and numbers are compared by: words, runs of digits, single Han, kana or Hangul characters.
 
-A unit carries its folded form: letter case, width, diacritics and apostrophes are gone, and ae, oe, ue and aa are one letter, so that
-"Müller", "MULLER" and "Mueller" are one (as "Sue" and "Su" are: names that come together are found more often, never less).
+A unit carries its folded form: letter case, width, diacritics and apostrophes are gone, so that "Müller", "MULLER" and "muller" are one.
 A lone letter with a full stop behind it is an initial ("s."). It does NOT transliterate between scripts, and words of scripts that are
 written without spaces other than these (Thai, Lao, Khmer, Burmese) are one unit a run.
 """
@@ -10,14 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _CJK = "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 _MARKS = "".join(chr(code) for code in range(0x300, 0x3000) if unicodedata.category(chr(code))[0] == "M")
 _LETTER = rf"(?:[^\W\d_{_CJK}]|[{_MARKS}\u200c\u200d])"
 _UNIT = re.compile(rf"(?P<word>{_LETTER}+(?:['’ʼ`]{_LETTER}+)*)|(?P<digits>\d+)|(?P<cjk>[{_CJK}])")
 _ASCII_UNIT = re.compile(r"(?P<word>[A-Za-z]+(?:['`][A-Za-z]+)*)|(?P<digits>[0-9]+)|(?P<cjk>(?!))")
-_DIGRAPH = re.compile(r"aa|ae|oe|ue")
 _POSSESSIVE = re.compile(r"['’ʼ`][sS]$")
 # Letters that no decomposition turns into plain ones, and Arabic forms of one letter.
 _PLAIN = str.maketrans({
@@ -31,8 +29,7 @@ _DROPPED = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """[start, end) of the text. `form` is the folded text; `kind` is w (word), i (initial), d (digits) or c (a CJK character)."""
 
     start: int
@@ -67,13 +64,9 @@ def units(text: str) -> list[Unit]:
 def fold_word(word: str) -> str:
     """A word without case, diacritics, apostrophes."""
     if word.isascii():
-        plain = word.lower()
-        if "'" in plain or "`" in plain:
-            plain = plain.replace("'", "").replace("`", "")
-    else:
-        decomposed = unicodedata.normalize("NFKD", word.casefold())
-        plain = "".join(ch for ch in decomposed if ch not in _DROPPED).translate(_PLAIN)
-    return _DIGRAPH.sub(lambda pair: pair[0][0], plain)
+        return word.lower().replace("'", "").replace("`", "")
+    decomposed = unicodedata.normalize("NFKD", word.casefold())
+    return "".join(ch for ch in decomposed if ch not in _DROPPED).translate(_PLAIN)
 
 
 def _plain_digits(digits: str) -> str:

@@ -14,8 +14,8 @@ import pytest
 from scipy.stats import binom
 
 from federated_trainer.adapter import AdaptedModel
-from federated_trainer.dp.accounting import GaussianSteps, epsilon_pld
-from federated_trainer.dp.client_level import ClientLevel, epsilon_of
+from federated_trainer.dp.accounting import GaussianSteps, epsilon_of_zcdp, epsilon_pld
+from federated_trainer.dp.client_level import ClientLevel
 from federated_trainer.dp.dp_sgd import train_privately
 from federated_trainer.dp.secure_random import SecureRandom
 from federated_trainer.examples import Row
@@ -106,8 +106,8 @@ CLAIM = ClientLevel(2000, 400, 100, 1.0, 3.0, fraction_bits=13)
 
 
 def test_client_level_privacy_stays_under_its_claim() -> None:
-    assert audit_of_a_round(CLAIM, with_noise=True) <= epsilon_of([CLAIM], DELTA)
+    assert audit_of_a_round(CLAIM, with_noise=True) <= epsilon_of_zcdp(CLAIM.zcdp(), DELTA)
 
 
 def test_client_level_noise_left_out_is_caught() -> None:
-    assert audit_of_a_round(CLAIM, with_noise=False) > epsilon_of([CLAIM], DELTA)
+    assert audit_of_a_round(CLAIM, with_noise=False) > epsilon_of_zcdp(CLAIM.zcdp(), DELTA)

@@ -74,6 +74,7 @@ async def parts(valkey: str, tmp_path: Path) -> AsyncIterator[AdminParts]:
             attempts=ValkeyAttempts(redis, ring.index_key("attempts")),
             vault=vault,
             vault_store=vault_store,
+            conversation_key=ring.index_key("conversation"),
             dry_run=DryRun(detector, ConversationPseudonyms(vault, ring)),
             statistics=Statistics(AuditedOutcomes(audit), ledger, ValkeyReleases(redis), TWO_DAYS, time.time),
         )

@@ -37,6 +37,7 @@ from gateway.stores.ledger import RedisLedger
 from policies.schema import Policy
 
 KEY = "sk-llmos-test-0000"
+MONITOR_KEY = "sk-llmos-test-monitor"  # Prometheus
 KEY_OF_A_BANK = "sk-llmos-test-1111"  # another tenant
 PLANTED = {
     "Sarah Connor": "Maria Jensen",
@@ -332,7 +333,8 @@ def _spans(text: str) -> Iterator[Span]:
 
 class Keys:
     async def find(self, presented_key: str) -> Principal | None:
-        return {KEY: Principal("clinic", "k1"), KEY_OF_A_BANK: Principal("bank", "k2")}.get(presented_key)
+        known = {KEY: Principal("clinic", "k1"), KEY_OF_A_BANK: Principal("bank", "k2"), MONITOR_KEY: Principal("clinic", "k3", "monitor")}
+        return known.get(presented_key)
 
 
 class Attempts:

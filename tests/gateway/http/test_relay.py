@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import struct
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ import httpx
 import pytest
 from scipy.stats import chi2
 
-from mpc_inference import errors, launch, sealing
+from mpc_inference import errors, folders, launch, sealing
 from mpc_inference.blind import CONTENT_TYPE, OPENING, Relayed
 from mpc_inference.client import Client
 from mpc_inference.config import BlindTerms, read_config
@@ -146,6 +149,20 @@ async def test_it_is_audited_without_content_and_settled_by_what_was_announced(l
     assert "counts" not in outcome
     async with httpx.AsyncClient() as client:
         assert 'llmos_requests_total{api="mpc.relay",outcome="ok"}' in (await client.get(llmos.url + "/metrics")).text
+
+
+async def test_the_command_chats_blindly(llmos: Any, running_mpc: Path) -> None:
+    folders.write(running_mpc)
+    terms = running_mpc.parent / "hosts" / "blind" / "blind.yaml"
+    argv = [sys.executable, "-m", "gateway.cli", "mpc", "chat", "--config", str(terms), "--blind", llmos.url + "/v1", "--max-tokens", "3"]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LLMOS_")} | {"LLMOS_DEV_KEY": KEY}
+    done = await asyncio.to_thread(subprocess.run, argv, input=SECRET + "\n\n", capture_output=True, text=True, timeout=90, env=environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "first token after" in done.stdout
+    assert llmos.meddler.seen
+    unkeyed = {name: value for name, value in environ.items() if name != "LLMOS_DEV_KEY"}
+    done = await asyncio.to_thread(subprocess.run, argv, input="\n", capture_output=True, text=True, timeout=90, env=unkeyed)
+    assert (done.returncode, "LLMOS_DEV_KEY" in done.stdout) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -10,6 +11,7 @@ from redis.asyncio import Redis
 from gateway.errors import DetectorFailed
 from gateway.exchange import Span
 from gateway.pii.cached_detector import CachedDetector
+from gateway.pii.roster.current import RosterFile
 from gateway.stores.span_cache import RedisSpanCache
 from policies.schema import Action, EntityRule, Policy
 
@@ -24,12 +26,19 @@ class Counting:
         self.asked: list[str] = []
         self.fails = False
 
-    async def detect(self, texts: Sequence[str], policy: Policy) -> list[tuple[Span, ...]]:
+    async def detect(self, texts: Sequence[str], policy: Policy, *, roster: object = None) -> list[tuple[Span, ...]]:
         if self.fails:
             raise DetectorFailed("down")
         self.asked += texts
         found = [text.find("Connor") for text in texts]
         return [(Span(at, at + 6, "PERSON", 1.0),) if at >= 0 else () for at in found]
+
+
+class OneRoster:
+    """The tenant `clinic` has a roster."""
+
+    async def current(self, tenant: str) -> RosterFile | None:
+        return RosterFile(Path("/nowhere"), "v1", KEY) if tenant == "clinic" else None
 
 
 async def test_each_turn_pays_for_its_new_text_only() -> None:
@@ -93,5 +102,11 @@ async def test_detection_that_is_off_asks_nobody() -> None:
     behind = Counting()
     assert await CachedDetector(behind, None, key=KEY).detect(["I am Connor"], Policy(id="off")) == [()]
     assert behind.asked == []
+    of_clinic = CachedDetector(behind, None, key=KEY, rosters=OneRoster())  # type: ignore[arg-type]
+    assert await of_clinic.detect(["I am Connor"], Policy(id="off"), tenant="bank") == [()]
+    assert len((await of_clinic.detect(["I am Connor"], Policy(id="off"), tenant="clinic"))[0]) == 1, (
+        "the people of a roster are always found"
+    )
+    behind.asked.clear()
     allowed = Policy(id="allowed", entities={"PERSON": EntityRule(action=Action.ALLOW)})
     assert len((await CachedDetector(behind, None, key=KEY).detect(["I am Connor"], allowed))[0]) == 1

@@ -1,0 +1,1 @@
+"""Many streams at once, and the soak: `python -m bench.load`."""

@@ -1,0 +1,218 @@
+"""The files of `deploy` are valid by the tools that read them, say what we mean, and start the processes that the tests here start."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from gateway.serving.vllm_server import VllmServer
+from gateway.settings import Settings
+from tests.deploy.files import DEPLOY, EVERYTHING, ROOT, TOOLS, Started, of_chart, of_compose, of_containers, of_units, rendered
+from tests.faults.rig import KEY, Upstream, free_port, running
+
+tools = pytest.mark.skipif(not TOOLS.exists(), reason="the tools' environment is missing: make tools")
+
+
+def run(*argv: object, **more) -> subprocess.CompletedProcess:
+    return subprocess.run([str(each) for each in argv], capture_output=True, text=True, timeout=120, check=False, **more)
+
+
+@tools
+def test_hadolint_finds_nothing_in_the_container_files():
+    done = run(TOOLS / "hadolint", *sorted((DEPLOY / "images").glob("*.Containerfile")))
+    assert done.returncode == 0, done.stdout
+
+
+@tools
+def test_compose_follows_its_schema_and_yamllint_agrees():
+    done = run(TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
+    assert done.returncode == 0, done.stdout
+    rules = "{extends: relaxed, rules: {line-length: {max: 160}}}"
+    done = run(
+        TOOLS / "yamllint", "-d", rules, DEPLOY / "compose.yaml", DEPLOY / "helm/llmos/values.yaml", DEPLOY / "helm/llmos/Chart.yaml"
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@tools
+@pytest.mark.parametrize(
+    "values", [{}, EVERYTHING, {"gateway": {"clientCaSecret": "ca", "tlsSecret": "tls"}}, {"vllm": {"enabled": False}}]
+)
+def test_the_chart_renders_to_manifests_that_kubernetes_knows(values, tmp_path):
+    manifests = rendered(values)
+    assert {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy"} <= {m["kind"] for m in manifests}
+    file = tmp_path / "all.yaml"
+    file.write_text("---\n".join(yaml.safe_dump(manifest) for manifest in manifests))
+    done = run(TOOLS / "kubernetes-validate", "--strict", "-k", "1.30", file)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@tools
+def test_helm_lints_the_chart_and_the_schema_refuses_nonsense():
+    program = "import json, sys; from helm_python.chart import lint; print(json.dumps(lint(sys.argv[1], {}, strict=True)))"
+    report = json.loads(run(TOOLS / "python", "-c", program, DEPLOY / "helm" / "llmos").stdout)
+    assert [message for message in report["messages"] if message["severity"] > 1] == []
+    assert report["errors"] in ([], None)
+    with pytest.raises(AssertionError, match="role"):
+        rendered({"mpc": {"role": "party7"}})
+
+
+@tools
+def test_only_the_gateway_and_the_scheduler_reach_the_model_server_and_every_pod_is_locked_down():
+    manifests = rendered(EVERYTHING)
+    [policy] = [m for m in manifests if m["kind"] == "NetworkPolicy" and m["metadata"]["name"] == "llmos-vllm"]
+    [rule] = policy["spec"]["ingress"]
+    components = [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in rule["from"]]
+    assert components == ["gateway", "scheduler"]
+    assert "egress" not in policy["spec"]
+    assert "Egress" in policy["spec"]["policyTypes"]
+    for manifest in manifests:
+        spec = manifest.get("spec", {})
+        pod = spec.get("template") or spec.get("jobTemplate", {}).get("spec", {}).get("template")
+        if not pod:
+            continue
+        assert pod["spec"]["securityContext"]["runAsNonRoot"]
+        assert not pod["spec"]["automountServiceAccountToken"]
+        for each in pod["spec"]["containers"]:
+            assert each["securityContext"]["readOnlyRootFilesystem"]
+            assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_compose_keeps_the_model_server_and_the_store_inside_and_everything_read_only():
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert compose["networks"]["inner"]["internal"]
+    for name, service in compose["services"].items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        if name in ("store", "vllm"):
+            assert service["networks"] == ["inner"]
+            assert "ports" not in service
+    assert "noeviction" in compose["services"]["store"]["command"]
+
+
+@tools
+def test_caddy_accepts_its_file():
+    environment = os.environ | {"LLMOS_DOMAIN": "gateway.example.org", "LLMOS_GATEWAY": "127.0.0.1:8080"}
+    done = run(TOOLS / "caddy", "validate", "--adapter", "caddyfile", "--config", DEPLOY / "caddy" / "Caddyfile", env=environment)
+    assert "Valid configuration" in done.stdout + done.stderr
+
+
+def test_systemd_accepts_the_units(tmp_path):
+    if subprocess.run(["sh", "-c", "command -v systemd-analyze"], capture_output=True, check=False).returncode:
+        pytest.skip("systemd-analyze is not on this machine")
+    for unit in sorted((DEPLOY / "systemd").glob("*.service")):
+        name = unit.name.replace("@", "@1")
+        here = tmp_path / name
+        here.write_text(unit.read_text().replace("/opt/llmos/bin/llmos", sys.executable).replace("/opt/llmos/bin/python", sys.executable)
+                        .replace("/opt/vllm/bin/python", sys.executable).replace("User=llmos\nGroup=llmos\n", ""))  # fmt: skip
+        done = run("systemd-analyze", "verify", "--man=no", here)
+        ours = [line for line in (done.stdout + done.stderr).splitlines() if "llmos" in line and "Failed to" not in line]
+        assert ours == [], done.stderr
+
+
+ALL = [*of_containers(), *of_compose(), *of_units(), *(of_chart() if TOOLS.exists() else [])]
+
+
+def test_each_file_starts_each_role_that_it_should():
+    assert {started.role for started in of_compose()} == {"gateway", "vllm", "dealer", "party", "trainer"}
+    assert {started.role for started in of_units()} == {"gateway", "vllm", "dealer", "party", "trainer"}
+    assert len([started for started in of_containers() if started.role == "trainer"]) == 3
+
+
+@pytest.mark.parametrize("started", [each for each in ALL if each.role == "vllm"], ids=lambda each: each.source)
+def test_vllm_gets_the_flags_that_the_end_to_end_tests_run(started: Started):
+    ours = VllmServer(Path("python"), Path("/m"), 8001).command()
+    theirs = started.argv
+
+    def flags(argv):
+        return {argv[at]: (argv[at + 1] if at + 1 < len(argv) and not argv[at + 1].startswith("--") else True)
+                for at in range(len(argv)) if argv[at].startswith("--")}  # fmt: skip
+
+    differing = {name for name in flags(ours) | flags(theirs) if flags(ours).get(name) != flags(theirs).get(name)}
+    assert differing <= {"--model", "--host"}
+    if started.environment.get("PYTHONPATH"):  # the chart's environment is its image's
+        assert started.environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
+
+
+@pytest.mark.parametrize("started", [each for each in ALL if each.role not in ("vllm", "gateway")], ids=lambda each: each.source)
+def test_the_other_roles_know_their_command_and_every_option(started: Started, tmp_path):
+    module = {"llmos": ["-m", "gateway.cli"], "python": []}[started.argv[0]]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LLMOS_")} | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    done = run(sys.executable, *module, *started.argv[1:], env=environment, cwd=tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode in (1, 2), said  # its files are not here; it says so, and knows everything else
+    assert "does not exist" in said or "cannot be read" in said, said
+    for unknown in ("No such option", "No such command", "unrecognized arguments", "invalid choice", "Traceback"):
+        assert unknown not in said, said
+
+
+@pytest.mark.parametrize("started", [each for each in ALL if each.role == "gateway"], ids=lambda each: each.source)
+def test_every_setting_of_the_gateway_is_one(started: Started, tmp_path):
+    """The same names, with values that this machine has."""
+    (tmp_path / "secret").write_text("redis://127.0.0.1:1/0")
+    environment = {
+        name: str(tmp_path / "secret") if name == "LLMOS_REDIS_URL_FILE" else "rediss://h/0" if name == "LLMOS_REDIS_URL" else value
+        for name, value in started.environment.items()
+        if name.startswith("LLMOS_") and name != "LLMOS_REDIS_CA_FILE"
+    }
+    environment["LLMOS_DEV_KEY"] = ""
+    settings = Settings.read(environment)
+    assert "LLMOS_REDIS_CA_FILE" not in started.environment or "redis_ca_file" in Settings.model_fields
+    assert settings.host in ("0.0.0.0", "127.0.0.1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["compose:gateway", "llmos-gateway.service", "chart:dealer:gateway"])
+def test_the_gateway_of_each_file_serves_by_that_command(source, tmp_path):
+    started = next((each for each in ALL if each.source == source), None)
+    if started is None:
+        pytest.skip("the tools' environment is missing: make tools")
+    (tmp_path / "upstream").mkdir()
+    upstream, port = Upstream(tmp_path / "upstream", ["Sarah Connor"]), free_port()
+    with running(upstream):
+        from gateway.pii.keyring import KeyRing
+
+        KeyRing.generate().save(tmp_path / "master.key")
+        here = {
+            "LLMOS_UPSTREAM": upstream.url,
+            "LLMOS_PORT": str(port),
+            "LLMOS_HOST": "127.0.0.1",
+            "LLMOS_DATA_DIR": str(tmp_path / "data"),
+            "LLMOS_DEV_KEY": KEY,
+            "LLMOS_ENV": "development",
+            "LLMOS_DETECTOR_WORKERS": "1",
+        }
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("LLMOS_")} | {"PYTHONPATH": str(ROOT)}
+        kept = {
+            k: v for k, v in started.environment.items() if k.startswith("LLMOS_") and not k.endswith("_FILE") and k != "LLMOS_REDIS_URL"
+        }
+        environment |= kept | here | {"LLMOS_MASTER_KEY_FILE": str(tmp_path / "master.key")}
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen([sys.executable, "-m", "gateway.cli", *started.argv[1:]], env=environment, stdout=log, stderr=log)
+        try:
+            end_s = time.monotonic() + 90
+            while True:
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < end_s, (tmp_path / "log").read_text()
+                try:
+                    if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=10).status_code == 200:
+                        break
+                except httpx.HTTPError:
+                    pass
+                time.sleep(0.2)
+            body = {"model": "echo", "messages": [{"role": "user", "content": "I am Sarah Connor."}]}
+            url = f"http://127.0.0.1:{port}/v1/chat/completions"
+            answer = httpx.post(url, json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=60)
+            assert answer.json()["choices"][0]["message"]["content"] == "I am Sarah Connor."
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+    assert not upstream.violations()
