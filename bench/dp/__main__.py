@@ -89,7 +89,7 @@ def main() -> None:
                     run, curves = DRAWN[part]
                     asyncio.run(run(url, given.quick, [c for c in curves if given.curve in (None, c)], partial(add, part, given.quick)))
                 else:
-                    write(part, asyncio.run(PARTS[part](url, given.quick)))
+                    asyncio.run(PARTS[part](url, given.quick, partial(write, part)))
         plot.draw(OUT)
 
 

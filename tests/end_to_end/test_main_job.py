@@ -188,7 +188,7 @@ class TestRealVllm:
         parameters = {"type": "object", "properties": {"to": {"type": "string", "maxLength": 30}}, "required": ["to"]}
         tool: Any = {"type": "function", "function": {"name": "mail", "description": f"Mail {CANARIES['name']}", "parameters": parameters}}
         choice: Any = {"type": "function", "function": {"name": "mail"}}
-        answer = ask(before_vllm.client(), "smollm2", tools=[tool], tool_choice=choice, max_tokens=60, temperature=0, stream=stream)
+        answer = ask(before_vllm.client(), "smollm2", tools=[tool], tool_choice=choice, max_tokens=200, temperature=0, stream=stream)
         if stream:
             deltas = [call for chunk in answer if chunk.choices for call in chunk.choices[0].delta.tool_calls or ()]
             name = "".join(call.function.name or "" for call in deltas)
