@@ -10,7 +10,7 @@ import typer
 from gateway.admin.parts import AdminParts
 from gateway.admin.privacy import erase_conversation, erase_tenant, record_of_processing
 from gateway.commands._administer import administer, operator
-from gateway.pii.keyring import KeyRing
+from gateway.serving.keys import key_source
 from gateway.settings import Settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -36,7 +36,7 @@ def erase(
 
     async def work(parts: AdminParts) -> None:
         if conversation is not None and key is not None:
-            ring = KeyRing.load(Settings.from_process().master_key_path)
+            ring = key_source(Settings.from_process()).load()
             erased = await erase_conversation(
                 parts, operator(), tenant=tenant, key_id=key, header=conversation, conversation_key=ring.index_key("conversation")
             )
