@@ -57,6 +57,10 @@ audit: tools ## known vulnerabilities in the pinned versions (asks a vulnerabili
 coverage: test-env tools ## the share of lines that `make test` runs
 	@PYTHONPATH=. $(PY) -m coverage run -m pytest && $(PY) -m coverage report
 
+fuzz: test-env tools ## Atheris on the event-stream parser, the restoring and the policy loader (SECONDS=30 each)
+	@for target in sse restoring policy; do PYTHONPATH=.:$$($(PY) -c 'import site; print(site.getsitepackages()[0])') \
+		$(TOOLS)/python tests/fuzz/fuzz.py $$target $(or $(SECONDS),30) || exit 1; done
+
 lint: test-env ## ruff, mypy --strict, the import contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -82,4 +86,4 @@ clean: ## remove the environments and caches; the data directory .llmos stays
 	rm -rf .venv .venv-vllm .venv-tools build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.llmos/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup run doctor test-env test test-slow test-console test-faults tools sbom audit coverage lint bench bench-pii bench-gateway bench-dp bench-mpc bench-fl bench-audit bench-load docs clean
+.PHONY: help setup run doctor test-env test test-slow test-console test-faults tools sbom audit coverage fuzz lint bench bench-pii bench-gateway bench-dp bench-mpc bench-fl bench-audit bench-load docs clean
