@@ -191,7 +191,7 @@ def setup_model(progress: Progress) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--extras", default="", help="extras of pyproject.toml for .venv, comma-separated: mpc, federated, dev")
+    parser.add_argument("--extras", default="", help="extras of pyproject.toml for .venv, comma-separated: mpc, federated, dev, bench")
     parser.add_argument("--without-vllm", action="store_true", help="neither .venv-vllm nor the model: for a server that runs elsewhere")
     options = parser.parse_args()
     if sys.version_info < MIN_PYTHON:

@@ -15,6 +15,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from federated_trainer import wire
+from federated_trainer.codec import codec_of
 from federated_trainer.contribution import Contribute
 from federated_trainer.dp.secure_random import SecureRandom
 from federated_trainer.errors import BadConfiguration, IllegalStage, TrainerError
@@ -66,11 +67,13 @@ def begin(message: Message, context: Context, own: InstitutionSettings, contribu
         contribution = contribute(task, own, SecureRandom())
         fields = {} if contribution.epsilon is None else {"epsilon": contribution.epsilon}
         return wire.record(fields, vector=contribution.vector)
-    session = ClientSession(parameters, client_id(public_of(private)), private, roster.identities, own.minimum_clients)
-    quantizer = task.quantizer(len(parameters.clients))  # refuses before the ledger is charged
-    contribution = contribute(task, own, SecureRandom())
-    context.state["update"] = ArrayRecord([quantizer.encode(contribution.vector)])
-    context.state["parameters"] = _parameters_record(parameters)
+    fewest = task.fewest_survivors(own)
+    session = ClientSession(parameters, client_id(public_of(private)), private, roster.identities, own.minimum_clients, fewest)
+    codec = codec_of(task, len(parameters.clients))  # refuses before the ledger is charged
+    random = SecureRandom()
+    contribution = contribute(task, own, random)
+    context.state["update"] = ArrayRecord([codec.encode(contribution, random)])
+    context.state["parameters"] = _parameters_record(parameters, fewest)
     advert = session.advertise()
     _keep(context, session)
     content = wire.adverts_record((advert,))
@@ -116,9 +119,9 @@ def unmask(message: Message, context: Context, own: InstitutionSettings) -> Reco
     return wire.shares_record(shares)
 
 
-def _parameters_record(parameters: Parameters) -> ConfigRecord:
+def _parameters_record(parameters: Parameters, fewest_survivors: int) -> ConfigRecord:
     p = parameters
-    numbers = [p.threshold, p.neighbours, p.length, p.ring_bits]
+    numbers = [p.threshold, p.neighbours, p.length, p.ring_bits, fewest_survivors]
     return ConfigRecord({"bytes": [p.round_id, p.context], "clients": list(p.clients), "numbers": numbers})
 
 
@@ -133,12 +136,13 @@ def _resume(context: Context, own: InstitutionSettings) -> ClientSession:
         raise IllegalStage("No round has begun at this client; its SuperNode may have been restarted. It rejoins in the next round.")
     kept: dict[str, Any] = dict(context.state.config_records["parameters"])
     round_id, task_context = kept["bytes"]
-    threshold, neighbours, length, ring_bits = kept["numbers"]
+    threshold, neighbours, length, ring_bits, fewest = kept["numbers"]
     parameters = Parameters(round_id, tuple(kept["clients"]), threshold, neighbours, length, ring_bits, task_context)
     empty: dict[str, Any] = {name: [] for name in ("advert_clients", "advert_keys", "sealed_clients", "sealed", "survivors")}
     state = empty | dict(context.state.config_records["session"])
     private, roster = read_private_key(own.identity_key), read_roster(own.roster)
-    return ClientSession.from_state(parameters, client_id(public_of(private)), private, roster.identities, state, own.minimum_clients)
+    own_id = client_id(public_of(private))
+    return ClientSession.from_state(parameters, own_id, private, roster.identities, state, own.minimum_clients, fewest)
 
 
 def make_app(load_training: Callable[[], Contribute] = _installed_training) -> ClientApp:

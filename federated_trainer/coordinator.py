@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from federated_trainer.adapter import AdaptedModel
+from federated_trainer.dp.client_budget import ClientBudget
 from federated_trainer.errors import BadConfiguration, RefreshFailed, TrainerError
 from federated_trainer.evaluate import HeldOutGate, read_held_out
 from federated_trainer.gateway_admin import GatewayAdmin, NoAliases, RoundsTeller
@@ -41,6 +42,7 @@ class RegistryPublisher:
     model: AdaptedModel
     settings: FederationSettings
     private_key: bytes
+    budget: ClientBudget
     fencing_token: int = 0
 
     def publish(self, weights: Vector, update: RoundUpdate, judgement: Judgement, task: RoundTask) -> int:
@@ -53,7 +55,7 @@ class RegistryPublisher:
             "name": self.settings.name,
             "round_number": task.settings.round_number,
             "clients": update.clients,
-            "privacy": privacy_facts(self.settings, update),
+            "privacy": privacy_facts(self.settings, update, self.budget.epsilon()),
             "measures": dict(judgement.measures),
             "fencing_token": self.fencing_token,
             "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -62,8 +64,16 @@ class RegistryPublisher:
         return manifest.version
 
 
-def privacy_facts(settings: FederationSettings, update: RoundUpdate) -> dict[str, float | str]:
+def privacy_facts(settings: FederationSettings, update: RoundUpdate, client_epsilon: float | None = None) -> dict[str, float | str]:
     """What the manifest says of privacy: the largest epsilon that an institution reported, over the life of its data."""
+    if settings.client_privacy is not None and client_epsilon is not None:
+        return {
+            "unit": "client",
+            "neighbours": "one client's vector replaced by zero",
+            "epsilon": client_epsilon,
+            "delta": settings.client_privacy.delta,
+            "noise_at": settings.client_privacy.noise_at,
+        }
     if settings.privacy is None:
         return {"unit": "none"}
     return {
@@ -141,18 +151,22 @@ def run_rounds(
     status.tell("prepare", "measuring the served version")
     gate = HeldOutGate(model, held_out, settings.gate, served)
     status.baseline(gate.served_measures)
-    publisher = RegistryPublisher(registry, model, settings, read_private_key(settings.signing_key), fencing_token)
+    budget = ClientBudget(settings.data_dir / "client_ledger.jsonl", settings.client_privacy)
+    publisher = RegistryPublisher(registry, model, settings, read_private_key(settings.signing_key), budget, fencing_token)
     ports = Ports(clients, gate, publisher, refresher, status.tell)
     optimizer = ServerOptimizer(settings.server_optimizer, settings.server_learning_rate)
     reports = []
     first = status.rounds_so_far() + 1
     for number in range(first, first + rounds):
-        task = make_task(settings, number, model.base_digest, model.layout.digest(), weights)
         try:
+            task = make_task(settings, number, model.base_digest, model.layout.digest(), weights, budget.of_this_round())
+            if task.settings.client_privacy is not None:
+                budget.reserve(task.client_level().zcdp(), f"{settings.name} round {number}")
             weights, report = run_round(task, optimizer, settings.minimum_clients, ports)
         except TrainerError as error:
             status.failed(number, error)
             raise
+        budget.adapt(report.next_clip)
         status.finished(report)
         reports.append(report)
         if report.version is not None and report.reasons:

@@ -16,6 +16,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from federated_trainer import wire
+from federated_trainer.codec import codec_of
 from federated_trainer.errors import BadUpdate, TooFewClients
 from federated_trainer.robust import robust_mean
 from federated_trainer.roster import Roster
@@ -71,7 +72,7 @@ class FlowerClients:
 
     def _train_securely(self, task: RoundTask, chosen: tuple[int, ...]) -> RoundUpdate:
         parameters = task.parameters(secrets.token_bytes(32), chosen)
-        quantizer = task.quantizer(len(chosen))
+        codec = codec_of(task, len(chosen))
         server = ServerSession(parameters, self._roster.identities)
         began = self._stage("begin", dict.fromkeys(chosen, wire.task_record(task, parameters)), wire.begun_of)
         epsilons = {self._roster.names[client]: epsilon for client, (_, epsilon) in began.items() if epsilon is not None}
@@ -83,12 +84,8 @@ class FlowerClients:
         confirmed = self._stage("confirm", dict.fromkeys(survivors, wire.record({"survivors": list(survivors)})), wire.confirmation_of)
         requests = server.take_confirmations(confirmed.values())
         shares = self._stage("unmask", {c: wire.request_record(r) for c, r in requests.items()}, wire.shares_of)
-        total = quantizer.decode(server.take_shares(shares.values()))
-        weight, weighted_loss = float(total[-2]), float(total[-1])
-        if not weight > 0:
-            raise BadUpdate("The clients' weights add up to nothing; no client has examples.")
-        loss = None if task.settings.privacy is not None else weighted_loss / weight
-        return RoundUpdate(total[:-EXTRA_COORDINATES] / weight, len(survivors), loss, epsilons, dict(self._refusals))
+        decoded = codec.decode(server.take_shares(shares.values()), len(survivors))
+        return RoundUpdate(decoded.mean, len(survivors), decoded.mean_loss, epsilons, dict(self._refusals), decoded.next_clip)
 
     def _train_openly(self, task: RoundTask, chosen: tuple[int, ...]) -> RoundUpdate:
         """Without the secure sum: each update is seen (noised by its client), malformed ones are refused, the rest is averaged robustly."""

@@ -11,7 +11,7 @@ import torch
 from federated_trainer.adapter import AdaptedModel
 from federated_trainer.contribution import Contribution
 from federated_trainer.dp.accounting import GaussianSteps
-from federated_trainer.dp.dp_sgd import train_privately
+from federated_trainer.dp.dp_sgd import check_can_clip, train_privately
 from federated_trainer.dp.ledger import Ledger
 from federated_trainer.dp.secure_random import SecureRandom
 from federated_trainer.errors import BadConfiguration, BadUpdate
@@ -44,6 +44,7 @@ def contribute(task: RoundTask, own: InstitutionSettings, random: SecureRandom) 
         weight = min(update.rows, settings.weight_cap) / settings.weight_cap
         tail = np.array([weight, weight * update.mean_loss])
         return Contribution(np.concatenate([weight * update.delta.astype(np.float64), tail]), None)
+    check_can_clip(model)
     privacy = settings.privacy
     steps = GaussianSteps(privacy.sampling_rate, privacy.noise_multiplier, privacy.steps)
     epsilon = Ledger(own.ledger, own.max_epsilon, own.delta).reserve(steps, f"{settings.federation} round {settings.round_number}")

@@ -30,6 +30,7 @@ class RoundUpdate:
     mean_loss: float | None
     epsilons: Mapping[str, float]
     refusals: Mapping[str, str]  # client name → why it took no part
+    next_clip: float | None = None  # of client-level privacy, where clipping adapts
 
 
 class Clients(Protocol):
@@ -77,6 +78,7 @@ class RoundReport:
     epsilons: Mapping[str, float]
     refusals: Mapping[str, str]
     stage_s: Mapping[str, float]
+    next_clip: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def run_round(task: RoundTask, optimizer: ServerOptimizer, minimum_clients: int,
             update.epsilons,
             update.refusals,
             clock.seconds,
+            update.next_clip,
         )
 
     if judgement.reasons:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from federated_trainer.errors import BadConfiguration
 
+FEWEST_CLIENTS = 100  # of client-level privacy
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Settings = TypeVar("Settings", bound="_Frozen")
 
@@ -55,6 +56,34 @@ class SubjectPrivacy(_Frozen):
     expected_batch: PositiveFloat
     steps: int = Field(ge=1)
     examples_per_subject: int = Field(default=4, ge=1)
+
+
+class ClientPrivacy(_Frozen):
+    """Client-level privacy (`dp/client_level.py`), for federations of many clients. Neighbours: one client's vector replaced by zero.
+
+    `clients` is the public denominator, `honest_survivors` the fewest that a sum may hold; `bit_noise` > 0 adapts the clip.
+    """
+
+    clients: int = Field(ge=1)
+    honest_survivors: int = Field(ge=1)
+    noise_multiplier: PositiveFloat
+    clip_norm: PositiveFloat = 1.0
+    fraction_bits: int = Field(default=16, ge=1, le=40)
+    ring_bits: Literal[32, 64] = 64
+    bit_noise: float = Field(default=0.0, ge=0)
+    target_quantile: float = Field(default=0.5, gt=0, lt=1)
+    noise_at: Literal["clients", "server"] = "clients"
+    max_epsilon: PositiveFloat = 8.0
+    delta: float = Field(default=1e-6, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _has_enough(self) -> ClientPrivacy:
+        if self.honest_survivors < FEWEST_CLIENTS or self.clients < self.honest_survivors:
+            raise ValueError(
+                f"client-level privacy needs at least {FEWEST_CLIENTS} honest clients in a sum: among few, its noise destroys the update "
+                "or its epsilon means nothing; use subject-level DP-SGD ([privacy])"
+            )
+        return self
 
 
 class SecureSumSettings(_Frozen):
@@ -122,6 +151,7 @@ class FederationSettings(_Frozen):
     adapter: AdapterSettings = AdapterSettings()
     local: LocalSettings = LocalSettings()
     privacy: SubjectPrivacy | None = None
+    client_privacy: ClientPrivacy | None = None
     secure_sum: SecureSumSettings = SecureSumSettings()
     gate: GateSettings = GateSettings()
     serving: ServingSettings = ServingSettings()
@@ -132,6 +162,8 @@ class FederationSettings(_Frozen):
             raise ValueError(
                 "trimmed_mean and krum show each update to the server: set [privacy], so that each update is noised before it leaves"
             )
+        if self.client_privacy is not None and (self.privacy is not None or self.aggregation != "secure_sum"):
+            raise ValueError("[client_privacy] goes with aggregation = 'secure_sum' and without [privacy]: one declared point of noise")
         return self
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 
+from federated_trainer.codec import codec_of
 from federated_trainer.contribution import Contribute
 from federated_trainer.dp.secure_random import SecureRandom
 from federated_trainer.errors import TrainerError
@@ -15,7 +16,7 @@ from federated_trainer.roster import public_of, read_private_key
 from federated_trainer.round import RoundUpdate
 from federated_trainer.secure_sum.in_process import secure_sum
 from federated_trainer.settings import InstitutionSettings
-from federated_trainer.task import EXTRA_COORDINATES, RoundTask
+from federated_trainer.task import RoundTask
 
 
 class InProcessClients:
@@ -35,12 +36,13 @@ class InProcessClients:
     def train(self, task: RoundTask, chosen: tuple[int, ...]) -> RoundUpdate:
         """Raises TooFewClients and the other errors of `secure_sum`."""
         vectors, epsilons, refusals = {}, {}, {}
-        quantizer = task.quantizer(len(chosen))
+        codec = codec_of(task, len(chosen))
         for client in chosen:
             own = self._institutions[client]
             try:
-                contribution = self._contribute(task, own, self._random_of(client))
-                vectors[client] = quantizer.encode(contribution.vector)
+                random = self._random_of(client)
+                contribution = self._contribute(task, own, random)
+                vectors[client] = codec.encode(contribution, random)
             except TrainerError as error:
                 refusals[own.name] = f"{type(error).__name__}: {error}"
                 continue
@@ -51,7 +53,5 @@ class InProcessClients:
         gone = {"share": [client for client in chosen if client not in vectors]}
         parameters = task.parameters(secrets.token_bytes(32), chosen)
         outcome = secure_sum(parameters, vectors.__getitem__, identities, roster, gone)
-        total = quantizer.decode(outcome.total)
-        weight = float(total[-2])
-        loss = None if task.settings.privacy is not None else float(total[-1]) / weight
-        return RoundUpdate(total[:-EXTRA_COORDINATES] / weight, len(outcome.survivors), loss, epsilons, refusals)
+        decoded = codec.decode(outcome.total, len(outcome.survivors))
+        return RoundUpdate(decoded.mean, len(outcome.survivors), decoded.mean_loss, epsilons, refusals, decoded.next_clip)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from federated_trainer.dp.client_level import ClientLevel
 from federated_trainer.errors import BadConfiguration
 from federated_trainer.secure_sum.parameters import Parameters
-from federated_trainer.secure_sum.quantize import Quantizer
 from federated_trainer.settings import (
     AdapterSettings,
+    ClientPrivacy,
     FederationSettings,
     InstitutionSettings,
     LocalSettings,
@@ -42,6 +43,7 @@ class TaskSettings(BaseModel):
     adapter: AdapterSettings
     local: LocalSettings
     privacy: SubjectPrivacy | None
+    client_privacy: ClientPrivacy | None = None
     secure_sum: SecureSumSettings
 
 
@@ -65,21 +67,40 @@ class RoundTask:
         if own.require_privacy and self.settings.privacy is None:
             raise BadConfiguration(f"{own.name} trains under differential privacy only; the federation's [privacy] is missing.")
 
-    def quantizer(self, clients: int) -> Quantizer:
-        """Raises HeadRoom."""
-        sums = self.settings.secure_sum
-        return Quantizer(sums.ring_bits, sums.bound, sums.fraction_bits, summands=clients)
+    def client_level(self) -> ClientLevel:
+        """The mechanism of a task with client-level privacy. Raises BadConfiguration, HeadRoom."""
+        privacy = self.settings.client_privacy
+        assert privacy is not None
+        fields = privacy.model_dump(exclude={"max_epsilon", "delta"})
+        return ClientLevel(length=self.weights.size, **fields)
 
     def parameters(self, round_id: bytes, clients: tuple[int, ...]) -> Parameters:
         """The secure sum of this task among these clients. Raises BadConfiguration."""
-        sums = self.settings.secure_sum
+        sums, level = self.settings.secure_sum, self.settings.client_privacy
+        length = self.weights.size + (EXTRA_COORDINATES if level is None else 1)
+        ring_bits = sums.ring_bits if level is None else level.ring_bits
         neighbours = len(clients) - 1 if sums.neighbours is None else sums.neighbours
         threshold = (neighbours + 1) // 2 + 1 if sums.threshold is None else sums.threshold
-        return Parameters(round_id, clients, threshold, neighbours, self.weights.size + EXTRA_COORDINATES, sums.ring_bits, self.context())
+        return Parameters(round_id, clients, threshold, neighbours, length, ring_bits, self.context())
+
+    def fewest_survivors(self, own: InstitutionSettings) -> int:
+        """How many vectors a sum must hold before this institution helps to open it."""
+        level = self.settings.client_privacy
+        return own.minimum_clients if level is None else max(own.minimum_clients, level.honest_survivors)
 
 
-def make_task(settings: FederationSettings, round_number: int, base_digest: str, layout_digest: str, weights: Vector) -> RoundTask:
-    """The task of one round. Raises BadConfiguration where a layer that the rounds rely on is missing."""
+def make_task(
+    settings: FederationSettings,
+    round_number: int,
+    base_digest: str,
+    layout_digest: str,
+    weights: Vector,
+    client_privacy: ClientPrivacy | None = None,
+) -> RoundTask:
+    """The task of one round; `client_privacy` is the settings' own, with the clip of this round.
+
+    Raises BadConfiguration where a layer that the rounds rely on is missing.
+    """
     if settings.adapter.kind == "lora" and settings.privacy is not None:
         raise BadConfiguration(
             "DP-SGD trains ffa_lora: with both factors free, noise in A and B multiplies. Set adapter.kind = 'ffa_lora'."
@@ -95,6 +116,7 @@ def make_task(settings: FederationSettings, round_number: int, base_digest: str,
             adapter=settings.adapter,
             local=settings.local,
             privacy=settings.privacy,
+            client_privacy=client_privacy or settings.client_privacy,
             secure_sum=settings.secure_sum,
         ),
         weights,

@@ -6,13 +6,16 @@ Here, and nowhere else, the adapters (stores, backends, the detector's processes
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
+import structlog
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
@@ -25,12 +28,13 @@ from gateway.backends.aliased_catalogue import AliasedCatalogue
 from gateway.backends.catalogue import Catalogue
 from gateway.backends.jwks import HttpJwks
 from gateway.backends.mpc_catalogue import WithMpc
+from gateway.backends.oidc_login import OidcClient, OidcLogin
 from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
 from gateway.console.app import console_app
 from gateway.dp.admission import check_policy
 from gateway.dp.analytics import AnalyticsRule, Statistics
-from gateway.errors import DetectorFailed, UpstreamFailed
+from gateway.errors import DetectorFailed, LlmosError, UpstreamFailed
 from gateway.exchange import Principal, Target
 from gateway.http.health import Check
 from gateway.http.limits import WireLimits
@@ -38,10 +42,12 @@ from gateway.http.metrics import PrometheusMeter
 from gateway.http.routes import Opened, assemble
 from gateway.pii.cached_detector import CachedDetector
 from gateway.pii.detector_pool import DetectorPool
+from gateway.pii.keyring import KeyRingError
 from gateway.pii.pseudonyms import ConversationPseudonyms
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.pipeline import Parts
-from gateway.ports import Backend, ModelCatalogue
+from gateway.ports import Backend, ModelCatalogue, SealedRelay, Tracer
 from gateway.serving.keys import key_source
 from gateway.serving.store import store_address
 from gateway.settings import Settings, SettingsError
@@ -55,15 +61,19 @@ from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
 from gateway.stores.policies import ValkeyPolicies
+from gateway.stores.roster import RedisRosterStore
 from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.span_cache import RedisSpanCache
 from gateway.stores.statistics import AuditedOutcomes, ValkeyReleases
 from gateway.stores.tenants import ValkeyTenants
 from gateway.stores.vault import RedisVaultStore
+from policies.dp import StructuredRule
 
 if TYPE_CHECKING:
     from gateway.backends.mpc import MpcServer
+
+_log = structlog.get_logger(__name__)
 
 FIRST_POLICY = "default"
 LOCAL_TENANT = "local"
@@ -82,6 +92,7 @@ def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         request_timeout_s=settings.request_timeout_s,
         max_concurrent_requests=settings.max_concurrent_requests,
+        metrics_need_key=settings.env == "production",
         may_show_sent=settings.env == "development",
     )
 
@@ -90,7 +101,8 @@ def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
     @asynccontextmanager
     async def opener(meter: PrometheusMeter) -> AsyncIterator[Opened]:
         async with AsyncExitStack() as stack:
-            opened, app.state.administration = await _open(settings, mpc, meter, stack, warm)
+            with _told_in_words():
+                opened, app.state.administration = await _open(settings, mpc, meter, stack, warm)
             yield opened
 
     def administration() -> AdminParts:
@@ -101,6 +113,19 @@ def create_app(settings: Settings, *, warm: bool = False) -> FastAPI:
     app.mount("/admin/v1", admin_app(administration))
     app.mount("/console", console_app(administration))
     return app
+
+
+@contextmanager
+def _told_in_words() -> Iterator[None]:
+    """What keeps the gateway from starting is said on standard error: the server logs it without its message."""
+    try:
+        yield
+    except (SettingsError, KeyRingError) as error:
+        print(f"llmos: {error}", file=sys.stderr)
+        raise
+    except LlmosError as error:
+        print(f"llmos: {error.message}", file=sys.stderr)
+        raise
 
 
 async def _open(
@@ -117,7 +142,8 @@ async def _open(
     else:
         pool.begin()
     keys = await stack.enter_async_context(ValkeyKeys(redis, ring.index_key("api-keys")))
-    detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"))
+    rosters = Rosters(RedisRosterStore(redis), ring, settings.data_dir / "rosters")
+    detector = CachedDetector(pool, RedisSpanCache(redis), key=ring.index_key("spans"), rosters=rosters)
     tenants, aliases = ValkeyTenants(redis), ValkeyAliases(redis)
     floors = recall_check(detector, tenants.all)
     policies = await stack.enter_async_context(ValkeyPolicies(redis, checks=(check_policy, floors)))
@@ -134,8 +160,10 @@ async def _open(
     pseudonyms = ConversationPseudonyms(vault, ring)
     catalogue: ModelCatalogue = Catalogue(generating, embedding, settings.models)
     backends: dict[Target, Backend] = {"vllm": OpenAIBackend(generating, embedding)}
+    relay: SealedRelay | None = None
     if mpc is not None:
-        catalogue, backends["mpc"] = _with_mpc(mpc, settings, catalogue, meter, stack)
+        catalogue, backends["mpc"], relay = _with_mpc(mpc, settings, catalogue, meter, stack)
+    private_server = PrivateVllm(generating)
     parts = Parts(
         keys=keys,
         attempts=attempts,
@@ -144,7 +172,7 @@ async def _open(
         limits=ValkeyLimits(redis, lease_s=settings.request_timeout_s + 60),
         detector=detector,
         pseudonyms=pseudonyms,
-        private_server=PrivateVllm(generating),
+        private_server=private_server,
         ledger=ledger,
         backends=backends,
         audit=audit,
@@ -152,12 +180,16 @@ async def _open(
         bounds=Bounds(max_depth=settings.max_depth, max_items=settings.max_messages),
         conversation_key=ring.index_key("conversation"),
         salt_key=ring.index_key("cache-salt"),
+        relay=relay,
+        tracer=_tracer(settings, stack),
     )
     checks = {**_checks(redis, pool, generating, policies), **({} if mpc is None else {"mpc": mpc.ready})}
+    oidc, oidc_login = await _oidc(settings, stack)
     administration = AdminParts(
         policies=policies,
         keys=keys,
         tenants=tenants,
+        rosters=rosters,
         audit=audit,
         audit_keys=audit_keys,
         ledger=ledger,
@@ -167,12 +199,29 @@ async def _open(
         attempts=attempts,
         vault=vault,
         vault_store=vault_store,
+        conversation_key=ring.index_key("conversation"),
         dry_run=DryRun(detector, pseudonyms),
-        oidc=await _oidc(settings, stack),
+        oidc=oidc,
+        oidc_login=oidc_login,
         statistics=Statistics(AuditedOutcomes(audit), ledger, ValkeyReleases(redis), AnalyticsRule(), time.time),
         checks=checks,
     )
+    announcement = asyncio.create_task(_say_who_draws(policies, private_server, generating))
+    stack.callback(announcement.cancel)
     return Opened(parts, checks), administration
+
+
+async def _say_who_draws(policies: ValkeyPolicies, private_server: PrivateVllm, generating: OpenAIServer) -> None:
+    """The start-up handshake: where a policy has tokens drawn in the model server, log whether that can. Each request is checked again."""
+    rules = [entry.policy.dp for entry in await policies.all() if entry.policy.dp is not None]
+    if all(isinstance(rule.mechanism, StructuredRule) for rule in rules):
+        return
+    try:
+        for model in await generating.models():
+            await private_server.proven_vocabulary(model["id"])
+            _log.info("private_sampling_proven", model=model["id"])
+    except LlmosError as error:
+        _log.warning("private_sampling_not_proven", fault=error.code, effect="policies that draw in the model server are refused")
 
 
 def _mpc_server(settings: Settings) -> MpcServer | None:
@@ -192,19 +241,39 @@ def _mpc_server(settings: Settings) -> MpcServer | None:
 
 def _with_mpc(
     mpc: MpcServer, settings: Settings, models: ModelCatalogue, meter: PrometheusMeter, stack: AsyncExitStack
-) -> tuple[ModelCatalogue, Backend]:
+) -> tuple[ModelCatalogue, Backend, SealedRelay]:
     from gateway.backends.mpc import MpcBackend
+    from gateway.backends.mpc_relay import MpcRelay
 
     stack.callback(mpc.close)
-    return WithMpc(models, settings.mpc_model), MpcBackend(mpc, meter.mpc_token)
+    return WithMpc(models, settings.mpc_model), MpcBackend(mpc, meter.mpc_token), MpcRelay(mpc)
 
 
-async def _oidc(settings: Settings, stack: AsyncExitStack) -> OidcVerifier | None:
-    """The only thing here that calls out by itself, and only where an issuer is set."""
-    if settings.oidc_issuer is None:
+def _tracer(settings: Settings, stack: AsyncExitStack) -> Tracer | None:
+    """OpenTelemetry, where an endpoint is set; its libraries are an extra, so they are imported here."""
+    if settings.otlp_endpoint is None:
         return None
+    try:
+        from gateway.backends.otel import OtelTracer
+    except ImportError as error:
+        raise SettingsError(f"LLMOS_OTLP_ENDPOINT is set, but {error.name} is not installed: pip install 'llmos[tracing]'") from None
+    tracer = OtelTracer(settings.otlp_endpoint)
+    stack.push_async_callback(asyncio.to_thread, tracer.close)
+    return tracer
+
+
+async def _oidc(settings: Settings, stack: AsyncExitStack) -> tuple[OidcVerifier | None, OidcLogin | None]:
+    """It calls out by itself, and only where an issuer is set: tokens are checked, and where a client is set people sign in by it."""
+    if settings.oidc_issuer is None:
+        return None, None
     client = await stack.enter_async_context(httpx.AsyncClient(timeout=settings.upstream_connect_timeout_s, follow_redirects=False))
-    return OidcVerifier(OidcSettings(settings.oidc_issuer, settings.oidc_audience), HttpJwks(client, settings.oidc_issuer))
+    issuer, jwks = settings.oidc_issuer, HttpJwks(client, settings.oidc_issuer)
+    verifier = OidcVerifier(OidcSettings(issuer, settings.oidc_audience), jwks)
+    if settings.oidc_client_id is None or settings.oidc_redirect_url is None:
+        return verifier, None
+    secret = settings.oidc_client_secret.get_secret_value() if settings.oidc_client_secret else None
+    registered = OidcClient(issuer, settings.oidc_client_id, settings.oidc_redirect_url, secret)
+    return verifier, OidcLogin(client, registered, OidcVerifier(OidcSettings(issuer, settings.oidc_client_id), jwks))
 
 
 def _servers(settings: Settings, stack: AsyncExitStack) -> tuple[OpenAIServer, OpenAIServer | None]:

@@ -77,9 +77,14 @@ def llmos() -> None:
 
 
 def main(argv: list[str] | None = None) -> Any:
-    """The console script. A wrong setting is a message with exit status 2, not a traceback."""
+    """The console script. A wrong setting, or a package that is not installed, is a message with exit status 2, not a traceback."""
     try:
         return app(argv, prog_name="llmos")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("gateway", "policies", "mpc_inference", "federated_trainer"):
+            raise
+        print(f"llmos: this command needs the package {error.name}; `make setup WITH=mpc,federated` installs all of them", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE) from None
     except SettingsError as error:
         print(f"llmos: {error}", file=sys.stderr)
         raise SystemExit(EXIT_USAGE) from None

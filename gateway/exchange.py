@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from policies.schema import Limits, Policy
 
-Api = Literal["chat.completions", "completions", "responses", "embeddings"]
+Api = Literal["chat.completions", "completions", "responses", "embeddings", "mpc.relay"]
 Target = Literal["vllm", "mpc"]
 Json = dict[str, Any]
 
@@ -168,3 +168,14 @@ class Released:
     body: Json | None = field(repr=False)
     events: AsyncGenerator[Json, None] | None = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A blind request that a policy admits: the caller shares by itself, and the gateway carries boxes that it can't open.
+
+    It is no rung of the ladder: nothing of it was scrubbed, and nothing that takes a `Routed` takes one of these.
+    """
+
+    admitted: Admitted
+    tokens: int  # of prompt and answer together, as the caller announces them: rounded up

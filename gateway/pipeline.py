@@ -28,6 +28,8 @@ from gateway.ports import (
     PolicyStore,
     PrivateServer,
     Pseudonyms,
+    SealedRelay,
+    Tracer,
     UseLimits,
 )
 from gateway.stages.admit import admit, estimated_tokens, reserve_privacy, take_limits
@@ -59,6 +61,8 @@ class Parts:
     bounds: Bounds
     conversation_key: bytes = field(repr=False)
     salt_key: bytes | None = field(repr=False)
+    relay: SealedRelay | None = None  # where secret-shared inference is configured
+    tracer: Tracer | None = None
 
 
 class Call(Protocol):
@@ -90,7 +94,7 @@ class Call(Protocol):
 
 async def serve(call: Call, parts: Parts) -> None:
     """Serve one request. Raises the LlmosError that ended it; CancelledError passes through after the audit."""
-    trail = Trail(call.request_id, call.api, parts.meter)
+    trail = Trail(call.request_id, call.api, parts.meter, parts.tracer)
     lease, charge, filters = None, None, None
     try:
         with trail.stage("authenticate"):

@@ -6,18 +6,22 @@ Every method may raise the typed errors of `gateway.errors`; nothing else may co
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, ServedModel, Span, Target
+from gateway.exchange import Api, ConversationScope, IssuedValue, Json, Principal, Routed, Sealed, ServedModel, Span, Target
 from policies.schema import Policy
 
 
 class Detector(Protocol):
     """Finds personal data. Raises DetectorFailed on a fault or a timeout: never an empty answer instead."""
 
-    async def detect(self, texts: Sequence[str], policy: Policy) -> list[tuple[Span, ...]]:
-        """The spans of each text, sorted, non-overlapping, thresholds of the policy applied."""
+    async def detect(self, texts: Sequence[str], policy: Policy, *, tenant: str | None = None) -> list[tuple[Span, ...]]:
+        """The spans of each text, sorted, non-overlapping, thresholds of the policy applied.
+
+        `tenant` says whose roster counts besides; None counts none.
+        """
         ...
 
 
@@ -129,6 +133,36 @@ class Meter(Protocol):
     def replaced(self, counts: Mapping[tuple[str, str], int]) -> None: ...
 
     def routed(self, target: Target) -> None: ...
+
+
+class BoxLanes(Protocol):
+    """The two parties of one blind request. Boxes are opaque."""
+
+    async def put(self, party: int, box: bytes) -> None:
+        """Raises UpstreamFailed."""
+        ...
+
+    async def take(self, party: int) -> bytes:
+        """Raises UpstreamFailed where the party ended the request."""
+        ...
+
+
+class SealedRelay(Protocol):
+    """Carries boxes to the parties. Takes only `Sealed`."""
+
+    def allowance_bytes(self, sealed: Sealed) -> int:
+        """The most bytes that a party may be sent for this many tokens. Raises TooLarge over the context."""
+        ...
+
+    def open(self, sealed: Sealed) -> AbstractAsyncContextManager[BoxLanes]:
+        """Raises UpstreamFailed, UpstreamTimeout."""
+        ...
+
+
+class Tracer(Protocol):
+    """Takes ended requests where tracing is on. `stages` are (name, begin in Unix seconds, seconds), in order."""
+
+    def request(self, record: Mapping[str, object], begun_unix_s: float, stages: Sequence[tuple[str, float, float]]) -> None: ...
 
 
 class PrivateServer(Protocol):

@@ -91,8 +91,17 @@ class Settings(BaseModel):
     pkcs11_pin: SecretStr | None = Field(None, description="The user PIN of the token.")
     dev_key: SecretStr | None = Field(None, description="An API key for local use; refused in production.")
 
+    otlp_endpoint: str | None = Field(
+        None, description="Where OpenTelemetry traces go (OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces). Unset: nowhere."
+    )
+
     oidc_issuer: str | None = Field(None, description="The OIDC issuer whose tokens may administer (https://…). Unset: admin keys only.")
     oidc_audience: str = Field("llmos", description="The audience that an OIDC token must name.")
+    oidc_client_id: str | None = Field(None, description="The console's client at the OIDC provider. Unset: a token is pasted.")
+    oidc_client_secret: SecretStr | None = Field(None, description="The secret of LLMOS_OIDC_CLIENT_ID, unless it is a public client.")
+    oidc_redirect_url: str | None = Field(
+        None, description="Where the provider sends browsers back: this gateway's address with /console/oidc/callback."
+    )
 
     max_body_bytes: PositiveInt = Field(4 * 2**20, description="The largest request body.")
     max_messages: PositiveInt = Field(2000, description="The most messages (or inputs) in one request.")
@@ -113,7 +122,7 @@ class Settings(BaseModel):
     def _split(cls, value: Any) -> Any:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
-    @field_validator("upstream", "embeddings_upstream")
+    @field_validator("upstream", "embeddings_upstream", "otlp_endpoint")
     @classmethod
     def _is_http_base(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
@@ -146,6 +155,13 @@ class Settings(BaseModel):
             raise ValueError("LLMOS_REDIS_KEY_FILE needs LLMOS_REDIS_CERT_FILE")
         if self.redis_ca_file and not (self.redis_url and self.redis_url.get_secret_value().startswith("rediss://")):
             raise ValueError("LLMOS_REDIS_CA_FILE is for a rediss:// URL, and LLMOS_REDIS_URL is none")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_whole_oidc_client(self) -> Self:
+        client = (self.oidc_issuer, self.oidc_client_id, self.oidc_redirect_url)
+        if self.oidc_client_id is not None and None in client:
+            raise ValueError("LLMOS_OIDC_CLIENT_ID needs LLMOS_OIDC_ISSUER and LLMOS_OIDC_REDIRECT_URL")
         return self
 
     @property

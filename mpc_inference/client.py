@@ -1,8 +1,7 @@
 """The caller's side: tokens to shares, shares to an answer, one token at a time.
 
-`Client.generate` embeds its own tokens, sends one share to each party,
-adds the two answers, applies the final norm and the head, draws, and
-yields. Only this process sees text, tokens or logits. It does NOT hide from the parties how many tokens a request has, nor when they come.
+`Client.generate` turns its own tokens into a part for each party and adds the two answers to the next token (caller.py says how for each
+mode). Only this process sees text or tokens. It does NOT hide from the parties how many tokens a request has, nor when they come.
 """
 
 from __future__ import annotations
@@ -14,19 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
 from mpc_inference import errors
+from mpc_inference.caller import caller
 from mpc_inference.config import Deployment, Terms
-from mpc_inference.llama import plain
-from mpc_inference.llama.shape import read_shape
-from mpc_inference.llama.weights import read_weights
-from mpc_inference.pair import Direct, Lanes, Pair
+from mpc_inference.pair import Direct, Lanes, Pair, party_link
 from mpc_inference.sampling import Sampling
 from mpc_inference.tokens import ChatTokens
 
 _T = TypeVar("_T")
-_CLIENT_TENSORS = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 
 
 @dataclass(frozen=True)
@@ -43,19 +37,21 @@ class Piece:
 class Client:
     """A caller of one deployment. Thread-safe; holds embedding and head in memory (113 MB for SmolLM2-135M)."""
 
-    def __init__(self, terms: Terms, connect: Callable[[], Lanes]) -> None:
-        """Reads the model directory's tokenizer, embedding and head; `connect` opens a request's lanes. Raises ModelUnsupported."""
+    def __init__(self, terms: Terms, connect: Callable[[int], Lanes]) -> None:
+        """Reads the model directory's tokenizer (open weights: embedding and head too); `connect` opens the lanes for so many tokens.
+
+        Raises ModelUnsupported.
+        """
         self._terms, self._connect = terms, connect
         self.tokens = ChatTokens(terms.model)
-        self._shape = read_shape(terms.model)
-        self._weights = read_weights(terms.model, _CLIENT_TENSORS)
+        self._caller = caller(terms)
         self._prefix = self.tokens.public_prefix()
         self._threads = ThreadPoolExecutor(terms.queue_requests + 4, thread_name_prefix="mpc-client")
 
     @classmethod
     def direct(cls, deployment: Deployment) -> Client:
         """A client with links of its own to both parties."""
-        return cls(deployment, lambda: Direct(deployment))
+        return cls(deployment, lambda tokens: Direct(deployment))
 
     def close(self) -> None:
         """Let the worker threads go; requests in progress end with an error."""
@@ -65,6 +61,11 @@ class Client:
     def context_tokens(self) -> int:
         """Most tokens of prompt and answer together."""
         return self._terms.context_tokens
+
+    @property
+    def row_bytes(self) -> int:
+        """What each party is sent for one token."""
+        return self._caller.row_bytes
 
     @property
     def first_token(self) -> int:
@@ -78,10 +79,6 @@ class Client:
         """
         whole = tuple(prompt[: len(self._prefix)]) == self._prefix and len(prompt) > len(self._prefix)
         return len(self._prefix) if whole else 1
-
-    def logits(self, hidden: np.ndarray[Any, Any]) -> plain.F32:
-        """Logits (vocab,) of one reconstructed hidden state."""
-        return np.asarray(plain.logits(self._shape, self._weights, hidden.astype(np.float32)[None])[0])
 
     async def generate(
         self,
@@ -108,9 +105,10 @@ class Client:
                 f"{len(prompt)} prompt tokens and {max_tokens} to answer do not fit {self.context_tokens}: shorten one of them"
             )
         draw, until = sampling or Sampling(), time.monotonic() + deadline_s if deadline_s else None
-        pair = Pair(await self._run(self._connect))
+        temperature = self._caller.temperature(draw)
+        pair = Pair(await self._run(self._connect, len(prompt) + max_tokens))
         try:
-            await self._run(pair.open, prefix, len(prompt) - prefix + max_tokens)
+            await self._run(pair.open, prefix, len(prompt) - prefix + max_tokens, temperature)
             fresh, answer, said = list(prompt[prefix:]), list[int](), ""
             for count in range(1, max_tokens + 1):
                 left = self._left(until, len(fresh))
@@ -122,6 +120,8 @@ class Client:
                 cut = min((text.find(s) for s in stop if s and s in text), default=-1)
                 final = "stop" if ended or cut >= 0 else "length" if count == max_tokens else None
                 shown = text[:cut] if cut >= 0 else text if final else self._settled(text, stop)
+                if final:
+                    await self._run(pair.finish)
                 yield Piece(token, shown[len(said) :], final, len(prompt), len(answer))
                 said = shown if len(shown) > len(said) else said
                 if final:
@@ -132,8 +132,7 @@ class Client:
 
     def _next(self, pair: Pair, fresh: Sequence[int], deadline_s: float, draw: Sampling, position: int) -> int:
         """Send the fresh tokens' shares, and draw the token that follows them."""
-        hidden = pair.step(self._weights["model.embed_tokens.weight"][list(fresh)], deadline_s)
-        return draw.draw(self.logits(hidden), position)
+        return self._caller.next(pair.step(len(fresh), self._caller.split(fresh), deadline_s), draw, position)
 
     async def _run(self, work: Callable[..., _T], *given: object) -> _T:
         """Blocking work, on the client's own threads."""
@@ -163,13 +162,15 @@ class Client:
 
 
 def statuses(deployment: Deployment) -> list[dict[str, Any]]:
-    """Both parties' counters (see `Party.status`). Blocking. Raises PeerUnavailable, HandshakeRefused."""
-    lanes = Direct(deployment)
+    """Both parties' counters. Blocking. Raises PeerUnavailable, HandshakeRefused, DeadlineExceeded."""
+    return [party_status(deployment, party) for party in (0, 1)]
+
+
+def party_status(deployment: Deployment, party: int) -> dict[str, Any]:
+    """One party's counters (see `Party.status`). Blocking. Raises the same."""
+    link = party_link(deployment, party)
     try:
-        out = []
-        for link in lanes.both:
-            link.send_control({"status": True})
-            out.append(link.receive_control())
-        return out
+        link.send_control({"status": True})
+        return link.receive_control()
     finally:
-        lanes.close()
+        link.close()

@@ -11,41 +11,34 @@ import logging
 import queue
 import socket
 import threading
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass
 
 from mpc_inference import certificates, prg, transport
 from mpc_inference.config import Deployment
 from mpc_inference.errors import FrameInvalid, HandshakeRefused, MpcError, ProtocolError
-from mpc_inference.llama.artifact import Artifact
-from mpc_inference.llama.deal import deal_layer
-from mpc_inference.native.core import U64, Core
+from mpc_inference.llama.dealing import Messages, Recipe, SessionDealing
 
 log = logging.getLogger("mpc_inference.dealer")
-SESSION_BYTES = 16
 MAX_SESSIONS = 64
+MAX_ANSWERS = 64
 
 
 @dataclass
 class _Session:
     name: str
-    prefix: int
     limit: int
-    seeds: tuple[bytes, bytes]
-    position: int
-    running: bool
-    key_masks: list[U64] = field(default_factory=list)
-    value_masks: list[U64] = field(default_factory=list)
+    dealing: SessionDealing
+    running: bool = False
 
 
 class Dealer:
     """Serves one pair of parties at a time until `stop`."""
 
-    def __init__(self, deployment: Deployment, model: Artifact, core: Core) -> None:
-        self._deployment, self._model, self._core = deployment, model, core
+    def __init__(self, deployment: Deployment, recipe: Recipe) -> None:
+        self._deployment, self._recipe = deployment, recipe
         self._stop = threading.Event()
         self._server: socket.socket | None = None
+        self._answers_due = 0
         self._waiting: queue.SimpleQueue[tuple[transport.Link, str]] = queue.SimpleQueue()
 
     def serve(self) -> None:
@@ -94,7 +87,7 @@ class Dealer:
             try:
                 if role not in ("party0", "party1"):
                     raise HandshakeRefused(f"{role} has no business with the dealer")
-                transport.greet(link, self._model.digest)
+                transport.greet(link, self._recipe.digest)
             except MpcError:
                 link.close()
                 raise
@@ -111,13 +104,16 @@ class Dealer:
         for link in links:
             threading.Thread(target=self._listen, args=(link, commands), daemon=True).start()
         sessions: dict[str, _Session] = {}
+        self._answers_due = 0
         while not self._stop.is_set():
-            due = [s for s in sessions.values() if s.position < s.limit]
+            due = [s for s in sessions.values() if s.dealing.position < s.limit]
             try:
-                command = commands.get(timeout=0.0 if due else 0.5) if not due else commands.get_nowait()
+                command = commands.get_nowait() if due or self._answers_due else commands.get(timeout=0.5)
             except queue.Empty:
-                if due:
-                    self._deal(links, min(due, key=lambda s: (not s.running, s.position)))
+                if self._answers_due and not any(s.running for s in due):
+                    self._deal_answer(links)
+                elif due:
+                    self._deal(links, min(due, key=lambda s: (not s.running, s.dealing.position)))
                 continue
             if isinstance(command, ProtocolError):
                 raise command
@@ -133,44 +129,35 @@ class Dealer:
     def _obey(self, links: tuple[transport.Link, transport.Link], sessions: dict[str, _Session], command: dict[str, object]) -> None:
         match command:
             case {"new": int(prefix), "limit": int(limit)}:
-                if len(sessions) >= MAX_SESSIONS or not 1 <= prefix <= len(self._model.prefix_tokens):
+                if len(sessions) >= MAX_SESSIONS or not 1 <= prefix <= len(self._recipe.prefix_tokens):
                     raise FrameInvalid("a party asked for a session that cannot be")
                 name = prg.new_seed().hex()
                 seeds = (prg.new_seed(), prg.new_seed())
-                sessions[name] = _Session(name, prefix, prefix + min(limit, self._deployment.stock_tokens), seeds, prefix, running=False)
+                limit = prefix + min(limit, self._deployment.stock_tokens)
+                sessions[name] = _Session(name, limit, SessionDealing(self._recipe, prefix, seeds))
                 for link, seed in zip(links, seeds, strict=True):
                     link.send_control({"session": name, "prefix": prefix, "seed": seed.hex()})
             case {"more": str(name), "limit": int(limit)} if name in sessions:
                 sessions[name].limit = min(limit, self._deployment.context_tokens)
                 sessions[name].running = True
+            case {"answers": int(count)} if self._recipe.correlate is not None and 0 < count <= MAX_ANSWERS - self._answers_due:
+                self._answers_due += count
             case {"end": str(name)}:
                 sessions.pop(name, None)
             case _:
                 raise FrameInvalid("a party sent a command that the dealer does not know")
 
     def _deal(self, links: tuple[transport.Link, transport.Link], session: _Session) -> None:
-        shape, own = self._model.shape, session.position - session.prefix + 1
-        if not session.key_masks or len(session.key_masks[0]) < own:
-            for masks in (session.key_masks, session.value_masks):
-                old = masks[:]
-                masks[:] = [np.zeros((-(-own // 64) * 64, shape.kv_width), np.uint64) for _ in range(shape.layers)]
-                for grown, kept in zip(masks, old, strict=False):
-                    grown[: len(kept)] = kept
-        out: tuple[list[bytes], list[bytes]] = ([], [])
-        for layer in range(shape.layers):
-            made = deal_layer(
-                self._core,
-                shape,
-                layer,
-                session.prefix,
-                session.position,
-                session.seeds,
-                session.key_masks[layer],
-                session.value_masks[layer],
-            )
-            out[0].append(made[0])
-            out[1].append(made[1])
-        for link, parts in zip(links, out, strict=True):
-            link.send_control({"row": session.name, "position": session.position})
-            link.send(transport.WORDS, b"".join(parts))
-        session.position += 1
+        position = session.dealing.position
+        self._send(links, [{"row": session.name, "position": position}] * 2, session.dealing.next())
+
+    def _deal_answer(self, links: tuple[transport.Link, transport.Link]) -> None:
+        self._answers_due -= 1
+        name, seeds = prg.new_seed().hex(), (prg.new_seed(), prg.new_seed())
+        self._send(links, [{"answer": name, "seed": seed.hex()} for seed in seeds], self._recipe.answer(seeds))
+
+    @staticmethod
+    def _send(links: tuple[transport.Link, transport.Link], heads: list[dict[str, object]], messages: Messages) -> None:
+        for link, head, message in zip(links, heads, messages, strict=True):
+            link.send_control(head)
+            link.send(transport.WORDS, message)

@@ -6,7 +6,8 @@
     ├── ConfigInvalid          a deployment file that cannot be used
     ├── RequestRefused         the request itself is at fault
     │   ├── ContextTooLong     prompt and answer do not fit the context
-    │   └── InvalidSampling    sampling parameters out of range
+    │   ├── InvalidSampling    sampling parameters out of range
+    │   └── GatewayRefused     a gateway does not carry a blind request: key, policy, limit
     ├── Busy                   the queue is full; retry_after_s says when to come back
     ├── Cancelled              the caller gave the request up
     └── ProtocolError          the other side, or the wire
@@ -48,6 +49,10 @@ class ContextTooLong(RequestRefused):
 
 class InvalidSampling(RequestRefused):
     """A sampling parameter is out of its range."""
+
+
+class GatewayRefused(RequestRefused):
+    """The gateway between a blind caller and the parties refuses to carry the request."""
 
 
 class Busy(MpcError):

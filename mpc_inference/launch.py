@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpc_inference import certificates, sealing
+from mpc_inference import certificates, roles, sealing
 from mpc_inference.client import Client, statuses
-from mpc_inference.config import Deployment, Endpoint, read_config, write_config
+from mpc_inference.config import Deployment, Endpoint, Mode, read_config, write_config
 from mpc_inference.dealer import Dealer
-from mpc_inference.errors import ConfigInvalid, HandshakeRefused, PeerUnavailable, ProtocolError
-from mpc_inference.llama import artifact
+from mpc_inference.errors import ConfigInvalid, PeerUnavailable, ProtocolError
+from mpc_inference.llama import artifact, masked
 from mpc_inference.llama.shape import read_shape
 from mpc_inference.native.core import core
 from mpc_inference.party import Party
@@ -33,6 +33,7 @@ ONE_OPERATOR = (
     "All three MPC processes run on this machine: whoever operates it holds both shares and can read every prompt. "
     "This shows the protocol; it gives no privacy. For privacy, run party 0, party 1 and the dealer under three operators."
 )
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # the parties share the machine
 Progress = Callable[[int, int], None]
 
 
@@ -61,19 +62,27 @@ def init(
     model: Path,
     progress: Progress = _silent,
     places: Places = LOOPBACK,
+    mode: Mode = "public",
 ) -> Path:
     """Write certificates, sealing keys, the prepared model and mpc.yaml under `directory`; answers the configuration's path.
 
-    An existing authority or prepared file is kept. progress counts layers. Raises ModelUnsupported, ConfigInvalid.
+    An existing authority or prepared file of this mode is kept. progress counts layers. Raises ModelUnsupported, ConfigInvalid.
     """
     directory = directory.resolve()
-    certs, prepared, config = directory / "certificates", directory / "public.safetensors", directory / "mpc.yaml"
+    certs, config = directory / "certificates", directory / "mpc.yaml"
+    prepared = directory / ("public.safetensors" if mode == "public" else f"{mode}/{mode}.json")
+    if config.exists() and prepared.exists() and read_config(config).model != model.resolve():
+        raise ConfigInvalid(f"{directory} holds another model's preparation: choose another directory, or remove {prepared}")
     read_shape(model)  # an unsupported model is refused before anything is written
     if not (certs / "ca.crt").exists():
         certificates.create(certs)
-    if not prepared.exists():
-        artifact.prepare(model, prepared, progress)
+    if mode == "public":
+        if not artifact.is_current(prepared):
+            artifact.prepare(model, prepared, progress)
+    elif not masked.is_current(prepared):
+        masked.prepare(model, prepared.parent, mode, progress)
     deployment = Deployment(
+        mode=mode,
         model=model.resolve(),
         prepared=prepared,
         digest=hashlib.sha256(prepared.read_bytes()).hexdigest(),
@@ -86,34 +95,30 @@ def init(
     return config
 
 
-def _load(deployment: Deployment, progress: Progress) -> artifact.Artifact:
-    model = artifact.load(deployment.prepared, progress)
-    if model.digest != deployment.digest:
-        raise HandshakeRefused(
-            f"{deployment.prepared} is not the file that the configuration names (digest): copy it again from where `init` ran"
-        )
-    return model
-
-
 def _until_signalled(stop: Callable[[], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop())
 
 
-def run_dealer(config: Path, progress: Progress = _silent) -> None:
-    """The dealer's process: returns after SIGINT or SIGTERM."""
+def _bound(config: Path, bind: str | None) -> Deployment:
     deployment = read_config(config)
-    dealer = Dealer(deployment, _load(deployment, progress), core())
+    return deployment if bind is None else deployment.model_copy(update={"bind": bind})
+
+
+def run_dealer(config: Path, progress: Progress = _silent, bind: str | None = None) -> None:
+    """The dealer's process, listening on `bind` where given: returns after SIGINT or SIGTERM."""
+    deployment = _bound(config, bind)
+    dealer = Dealer(deployment, roles.load_dealer(deployment, core(), progress))
     _until_signalled(dealer.stop)
     dealer.serve()
 
 
-def run_party(config: Path, index: int, progress: Progress = _silent) -> None:
-    """A party's process (index 0 or 1): returns after SIGINT or SIGTERM."""
+def run_party(config: Path, index: int, progress: Progress = _silent, bind: str | None = None) -> None:
+    """A party's process (index 0 or 1), listening on `bind` where given: returns after SIGINT or SIGTERM."""
     if index not in (0, 1):
         raise ConfigInvalid("a party's index is 0 or 1")
-    deployment = read_config(config)
-    party = Party(deployment, index, _load(deployment, progress), core())
+    deployment = _bound(config, bind)
+    party = Party(deployment, index, roles.load_party(deployment, index, core(), progress))
     _until_signalled(party.stop)
     party.serve()
 
@@ -131,7 +136,7 @@ def command(role: str, config: Path) -> list[str]:
 
 def start(role: str, config: Path, log: Path | None = None) -> subprocess.Popen[bytes]:
     """Start one role's process with one thread a process for numerical libraries."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = {**os.environ, **ONE_THREAD}
     out = log.open("ab") if log else subprocess.DEVNULL
     try:
         return subprocess.Popen(command(role, config), env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)  # noqa: S603
@@ -140,13 +145,13 @@ def start(role: str, config: Path, log: Path | None = None) -> subprocess.Popen[
             out.close()  # type: ignore[union-attr]
 
 
-def wait_ready(config: Path, timeout_s: float, alive: Callable[[], bool] = lambda: True, tokens: int = 0) -> None:
-    """Wait until both parties are paired with the dealer, and hold `tokens` rows ready. Raises PeerUnavailable."""
+def wait_ready(config: Path, timeout_s: float, alive: Callable[[], bool] = lambda: True, tokens: int = 0, answers: int = 0) -> None:
+    """Wait until both parties are paired with the dealer, and hold `tokens` rows and `answers` answers ready. Raises PeerUnavailable."""
     until, last = time.monotonic() + timeout_s, "they did not answer"
     while time.monotonic() < until and alive():
         try:
             both = status(config)
-            if all(one["ready"] and int(one["ready_tokens"]) >= tokens for one in both):
+            if all(one["ready"] and int(one["ready_tokens"]) >= tokens and int(one["ready_answers"]) >= answers for one in both):
                 return
             last = next((str(one["trouble"]) for one in both if one["trouble"]), "they wait for randomness")
         except ProtocolError as error:
@@ -163,6 +168,7 @@ def up(config: Path, production: bool, timeout_s: float = 60.0, logs: Path | Non
     logging.getLogger(__name__).warning(ONE_OPERATOR)
     if logs:
         logs.mkdir(parents=True, exist_ok=True)
+    core()  # compiled once here, not by all three at the same time
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for role in ("dealer", "party0", "party1"):

@@ -1,6 +1,6 @@
-"""One request at both parties: shares out, shares of hidden states back.
+"""One request at both parties: each party's part of a token out, its share of an answer back.
 
-A `Pair` splits what it is given into two uniform shares, sends one down each lane and adds the two answers. A lane is an authenticated link
+A `Pair` sends one part down each lane and collects the two answers (caller.py makes and adds them). A lane is an authenticated link
 to a party (`Direct`), or a sealed one through a gateway (`mpc_inference.blind`). Whatever a party reports first ends the request at once,
 whichever of the two it is. Blocking: the client calls it from worker threads. It does NOT hide how many tokens a request has.
 """
@@ -12,12 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mpc_inference import errors, prg, transport
+from mpc_inference import errors, transport
 from mpc_inference.config import Deployment
-from mpc_inference.llama import scales
 
 _LAST_WORD_S = 1.0  # how long a broken lane is asked for the reason
 
@@ -46,9 +42,25 @@ class Lanes(Protocol):
 
     def set_deadline(self, timeout_s: float) -> None: ...
 
+    def finish(self) -> None:
+        """The request is complete; blocking."""
+        ...
+
     def close(self) -> None:
         """End the request at both parties; a thread that waits on a lane wakes up."""
         ...
+
+
+def party_link(deployment: Deployment, party: int) -> transport.Link:
+    """A greeted link to one party, as the client. Raises PeerUnavailable, HandshakeRefused, DeadlineExceeded."""
+    place = deployment.parties[party]
+    link = transport.connect(place.host, place.port, deployment.certificates, "client", f"party{party}", deployment.deadline_s)
+    try:
+        transport.greet(link, deployment.digest)
+    except errors.MpcError:
+        link.close()
+        raise
+    return link
 
 
 class Direct:
@@ -57,12 +69,8 @@ class Direct:
     def __init__(self, deployment: Deployment) -> None:
         self.links: list[transport.Link] = []
         try:
-            for party, endpoint in enumerate(deployment.parties):
-                link = transport.connect(
-                    endpoint.host, endpoint.port, deployment.certificates, "client", f"party{party}", deployment.deadline_s
-                )
-                self.links.append(link)
-                transport.greet(link, deployment.digest)
+            for party in (0, 1):
+                self.links.append(party_link(deployment, party))
         except errors.MpcError:
             self.close()
             raise
@@ -78,6 +86,9 @@ class Direct:
         for link in self.links:
             link.set_deadline(timeout_s)
 
+    def finish(self) -> None:
+        """Closing says it all."""
+
     def close(self) -> None:
         for link in self.links:
             link.abort()
@@ -90,29 +101,28 @@ class Pair:
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
 
-    def open(self, prefix: int, tokens: int) -> None:
+    def open(self, prefix: int, tokens: int, temperature: int = 0) -> None:
         """Announce a request of `tokens` tokens after `prefix` public ones, under a fresh name. Raises ProtocolError, Busy."""
         name = secrets.token_hex(16)
-        self._tell([{"open": name, "prefix": prefix, "tokens": tokens}] * 2)
+        self._tell([{"open": name, "prefix": prefix, "tokens": tokens, "temperature": temperature}] * 2)
 
-    def step(self, embedded: NDArray[np.float32], deadline_s: float) -> NDArray[np.float64]:
-        """The last row's hidden state (hidden,) for embedded tokens (rows, hidden). Raises Busy, ContextTooLong, ProtocolError."""
+    def step(self, rows: int, inputs: tuple[bytes, bytes], deadline_s: float) -> list[bytes]:
+        """Both parties' answers to `rows` tokens, of which each gets its part. Raises Busy, ContextTooLong, ProtocolError."""
         until = time.monotonic() + deadline_s
-        ints = np.rint(embedded.astype(np.float64) * 2**scales.RESIDUAL).astype(np.int64).view(np.uint64)
-        first = prg.uniform_words(*ints.shape)
         self._lanes.set_deadline(deadline_s)
-        self._tell([{"step": len(ints)}] * 2, (first.tobytes(), (ints - first).tobytes()))
-        total = np.zeros(ints.shape[1], np.uint64)
+        self._tell([{"step": rows}] * 2, inputs)
+        answers: dict[int, bytes] = {}
         waiting = list(self._lanes.both)
         while waiting:
             lane = self._lanes.first(waiting, until - time.monotonic())
             waiting.remove(lane)
             _checked(lane.receive_control())
-            words = np.frombuffer(lane.receive(transport.WORDS), np.uint64)
-            if words.size != total.size:
-                raise errors.FrameInvalid("a party answered with words of another size")
-            total += words
-        return np.asarray(total.view(np.int64) / 2**scales.RESIDUAL)
+            answers[list(self._lanes.both).index(lane)] = bytes(lane.receive(transport.WORDS))
+        return [answers[0], answers[1]]
+
+    def finish(self) -> None:
+        """Say that the request is complete."""
+        self._lanes.finish()
 
     def close(self) -> None:
         """End the request; safe from another thread."""

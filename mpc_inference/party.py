@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -20,14 +21,19 @@ from mpc_inference import transport
 from mpc_inference.config import Deployment
 from mpc_inference.errors import DeadlineExceeded, FrameInvalid, HandshakeRefused, PeerUnavailable, ProtocolError
 from mpc_inference.ledger import Ledger
-from mpc_inference.llama.artifact import Artifact
-from mpc_inference.llama.on_shares import Row, SharedLlama, tables_digest
+from mpc_inference.llama.answer import Bundle
+from mpc_inference.llama.arithmetic import Exchange
+from mpc_inference.llama.engine import End, Engine
+from mpc_inference.llama.supply import Row
 from mpc_inference.material import Store
-from mpc_inference.native.core import U64, Core
+from mpc_inference.native.core import U8
 from mpc_inference.requests import Request, Requests
 
 log = logging.getLogger("mpc_inference.party")
 IDLE_S = 0.5
+FIND_S = 0.005  # how long party 1 holds a plan back for a client's part
+RETRY_S = 0.05  # after which party 0 plans it again
+MISSING_S = 5.0  # after which it gives the request up
 
 
 @dataclass
@@ -35,24 +41,56 @@ class _Epoch:
     peer: transport.Link
     dealer: transport.Link
     store: Store
-    engine: SharedLlama
+    engine: Engine
     asked: dict[str, int] = field(default_factory=dict)
     spares_asked: dict[int, int] = field(default_factory=dict)
+    answers_asked: bool = False
+
+
+class Role(Protocol):
+    """What a party computes: a prepared model, whatever its mode."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def tables(self) -> str:
+        """A digest of what both parties must compute alike."""
+        ...
+
+    @property
+    def prefix_tokens(self) -> int: ...
+
+    @property
+    def row_bytes(self) -> int: ...
+
+    def engine(self, exchange: Exchange, ledger: Ledger) -> Engine:
+        """An engine over a new link."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One request's part of a pass. answer: the name of the randomness for its answer, when it ends one and the weights are private."""
+
+    request: Request
+    rows: int
+    new: bool
+    answer: str | None
 
 
 class Party:
     """One compute party. `serve` runs until `stop`."""
 
-    def __init__(self, deployment: Deployment, party: int, model: Artifact, core: Core) -> None:
-        self._deployment, self._party, self._model, self._core = deployment, party, model, core
+    def __init__(self, deployment: Deployment, party: int, role: Role) -> None:
+        self._deployment, self._party, self._role = deployment, party, role
         self.ledger = Ledger()
         self._stop = threading.Event()
-        self._tables = tables_digest(model.shape)
         self._epoch: _Epoch | None = None
         self._epochs = self._passes = self._rows = 0
         self._online_s = 0.0
         self._trouble = "it has just started"
-        self._requests = Requests(deployment, party, model.digest, self._tables, len(model.prefix_tokens), model.shape.hidden, self.status)
+        self._requests = Requests(deployment, party, role.digest, role.tables, role.prefix_tokens, role.row_bytes, self.status)
 
     def status(self) -> dict[str, object]:
         """Counters without content, for `llmos mpc status`."""
@@ -69,6 +107,7 @@ class Party:
             "peer_sent_bytes": epoch.peer.traffic.sent_bytes if epoch else 0,
             "dealer_received_bytes": epoch.dealer.traffic.received_bytes if epoch else 0,
             "ready_tokens": epoch.store.spare_tokens() if epoch else 0,
+            "ready_answers": epoch.store.spare_answers() if epoch else 0,
             "opened": dict(self.ledger.opened),
             "opened_bits": dict(self.ledger.bits),
             "trouble": "" if epoch else self._trouble,
@@ -106,15 +145,15 @@ class Party:
         d = self._deployment
         dealer = transport.connect(d.dealer.host, d.dealer.port, d.certificates, f"party{self._party}", "dealer", d.deadline_s)
         links.append(dealer)
-        transport.greet(dealer, self._model.digest)
+        transport.greet(dealer, self._role.digest)
         dealer.set_deadline(None)
         name = str(dealer.receive_control().get("epoch"))
         peer = self._meet(name)
         links.append(peer)
         peer.set_delay(d.link_delay_s)
         peer.set_deadline(d.deadline_s)
-        store = Store(dealer, d.deadline_s)
-        engine = SharedLlama(self._core, self._party, self._model, peer.exchange, self.ledger)
+        engine = self._role.engine(peer.exchange, self.ledger)
+        store = Store(dealer, d.deadline_s, engine.work_ahead)
         epoch = _Epoch(peer, dealer, store, engine)
         store.start()
         self._epoch, self._epochs = epoch, self._epochs + 1
@@ -126,16 +165,9 @@ class Party:
         """The link to the other party of the same epoch."""
         d = self._deployment
         if self._party == 1:
-            until = time.monotonic() + d.deadline_s
-            while True:
-                try:
-                    link = transport.connect(d.parties[0].host, d.parties[0].port, d.certificates, "party1", "party0", d.deadline_s)
-                    break
-                except PeerUnavailable:
-                    if time.monotonic() > until:
-                        raise
-                    self._stop.wait(0.1)
-            self._same_tables(transport.greet(link, self._model.digest, epoch=epoch, tables=self._tables))
+            place = d.parties[0]
+            link = transport.connect_patiently(place.host, place.port, d.certificates, "party1", "party0", d.deadline_s)
+            self._same_tables(transport.greet(link, self._role.digest, epoch=epoch, tables=self._role.tables))
             if link.receive_control() != {"epoch": epoch}:
                 raise HandshakeRefused("the parties stand in different epochs; trying again")
             return link
@@ -153,7 +185,7 @@ class Party:
         raise DeadlineExceeded("party 1 did not connect in time")
 
     def _same_tables(self, hello: dict[str, object]) -> None:
-        if hello.get("tables") != self._tables:
+        if hello.get("tables") != self._role.tables:
             raise HandshakeRefused("the parties computed different public tables: install the same release on both")
 
     # ---- party 0 ----------------------------------------------------------------------------------------------
@@ -167,33 +199,61 @@ class Party:
         self._restock(epoch)
         if epoch.store.broken is not None:
             raise epoch.store.broken
-        plan = [{"request": r.name, "session": r.session, "new": new, "prefix": r.prefix, "rows": rows} for r, new, rows in chosen]
+        plan = [
+            {
+                "request": t.request.name,
+                "session": t.request.session,
+                "new": t.new,
+                "prefix": t.request.prefix,
+                "rows": t.rows,
+                "answer": t.answer,
+                "temperature": t.request.temperature,
+            }
+            for t in chosen
+        ]
         epoch.peer.send_control({"plan": plan, "end": [r.session for r in ended if r.session]})
-        if epoch.peer.receive_control() != {"go": True}:
-            missing = [r for r, _, _ in chosen]  # party 1 has not the client's shares: these requests end, nothing was used
-            for request in missing:
-                request.answer({"error": "DeadlineExceeded", "message": "party 1 did not receive the client's shares in time"})
-                request.closed = True
+        reply = epoch.peer.receive_control()
+        if reply != {"go": True}:
+            self._put_off([t.request for t in chosen], reply)
             return
+        for turn in chosen:
+            turn.request.announced, turn.request.missing_since_s, turn.request.promised = True, None, None
         if chosen:
-            self._pass(epoch, [(r, rows) for r, _, rows in chosen])
+            self._pass(epoch, chosen)
 
-    def _choose(self, epoch: _Epoch) -> tuple[list[tuple[Request, bool, int]], list[Request]]:
+    def _put_off(self, chosen: Sequence[Request], reply: dict[str, object]) -> None:
+        """Party 1 lacks a client's part, or was told something else: only such requests wait or end, and nothing was used."""
+        missing, refused, now_s = reply.get("missing"), reply.get("refused"), time.monotonic()
+        if not isinstance(missing, list) or not isinstance(refused, list):
+            raise FrameInvalid("party 1 did not answer a plan")
+        for request in chosen:
+            if request.name in refused:
+                request.answer({"error": "FrameInvalid", "message": "the client told the two parties different things"})
+                request.closed = True
+            elif request.name in missing:
+                request.missing_since_s = request.missing_since_s or now_s
+                request.retry_at_s = now_s + RETRY_S
+                if now_s - request.missing_since_s > min(MISSING_S, self._deployment.deadline_s):
+                    request.answer({"error": "DeadlineExceeded", "message": "party 1 did not receive the client's shares in time"})
+                    request.closed = True
+
+    def _choose(self, epoch: _Epoch) -> tuple[list[_Turn], list[Request]]:
         """Requests with rows for the next pass, and those that ended. Waits a moment when there is nothing to do."""
         requests, left = self._requests, self._deployment.batch_rows
-        chosen: list[tuple[Request, bool, int]] = []
+        chosen: list[_Turn] = []
         with requests.changed:
-            if not any(r.pending is not None or r.closed for r in requests.by_name.values()):
-                requests.changed.wait(IDLE_S)
+            if not any(r.closed or r.is_due(time.monotonic()) for r in requests.by_name.values()):
+                requests.changed.wait(RETRY_S if any(r.pending is not None for r in requests.by_name.values()) else IDLE_S)
             ended = [r for r in requests.by_name.values() if r.closed]
             for request in ended:
                 del requests.by_name[request.name]
-            runnable = sorted((r for r in requests.by_name.values() if r.pending is not None), key=lambda r: len(r.pending))  # type: ignore[arg-type]
+            due = [r for r in requests.by_name.values() if r.is_due(time.monotonic())]
+            runnable = sorted(due, key=lambda r: 0 if r.pending is None else len(r.pending))
         for request in runnable:
             if left == 0:
                 break
             assert request.pending is not None
-            rows, new = min(left, len(request.pending)), request.session is None
+            rows, new = min(left, len(request.pending)), not request.announced
             if request.session is None:
                 if epoch.store.spares(request.prefix) == 0:
                     self._ask_new(epoch, request.prefix, rows)
@@ -204,7 +264,10 @@ class Party:
             if epoch.asked[request.session] < limit:
                 epoch.asked[request.session] = limit
                 epoch.dealer.send_control({"more": request.session, "limit": limit})
-            chosen.append((request, new, rows))
+            if epoch.engine.needs_bundles and rows == len(request.pending) and request.promised is None:
+                request.promised = epoch.store.claim_answer()
+                epoch.dealer.send_control({"answers": 1})
+            chosen.append(_Turn(request, rows, new, request.promised if rows == len(request.pending) else None))
             left -= rows
         return chosen, ended
 
@@ -213,10 +276,13 @@ class Party:
         epoch.spares_asked[prefix] = epoch.spares_asked.get(prefix, 0) + 1
 
     def _restock(self, epoch: _Epoch) -> None:
-        """One spare session for the usual prefix, dealt ahead."""
-        usual = len(self._model.prefix_tokens)
+        """One spare session for the usual prefix and a few answers, dealt ahead."""
+        usual = self._role.prefix_tokens
         if epoch.spares_asked.get(usual, 0) == 0:
             self._ask_new(epoch, usual, self._deployment.stock_tokens)
+        if epoch.engine.needs_bundles and not epoch.answers_asked:
+            epoch.dealer.send_control({"answers": self._deployment.stock_answers})
+            epoch.answers_asked = True
 
     # ---- party 1 ----------------------------------------------------------------------------------------------
 
@@ -229,37 +295,35 @@ class Party:
             epoch.store.end(str(session))
         with self._requests.changed:
             gone = [r for r in self._requests.by_name.values() if r.closed]
-        for request in gone:
-            self._requests.drop(request)
+        for old in gone:
+            self._requests.drop(old)
         found = [self._find(item) for item in plan]
-        chosen = [r for r in found if r is not None]
-        if len(chosen) < len(found):
-            epoch.peer.send_control({"go": False})
+        refused = [item["request"] for item, request in zip(plan, found, strict=True) if request is not None and not _agrees(request, item)]
+        missing = [item["request"] for item, request in zip(plan, found, strict=True) if request is None]
+        if refused or missing:
+            epoch.peer.send_control({"refused": refused, "missing": missing})
             return
         epoch.peer.send_control({"go": True})
-        ready: list[tuple[Request, int]] = []
-        for request, item in zip(chosen, plan, strict=True):
+        ready: list[_Turn] = []
+        for item, request in zip(plan, found, strict=True):
+            assert request is not None
             if item["new"]:
                 epoch.store.adopt(str(item["session"]))
                 request.session = str(item["session"])
-            if request.session != item["session"] or request.prefix != item["prefix"]:
-                raise FrameInvalid("the parties disagree about a request")
-            ready.append((request, int(item["rows"])))
+            if request.session != item["session"]:
+                raise FrameInvalid("the parties disagree about a session")
+            answer = item["answer"]
+            ready.append(_Turn(request, int(item["rows"]), bool(item["new"]), None if answer is None else str(answer)))
         if ready:
             self._pass(epoch, ready)
 
     def _find(self, item: dict[str, object]) -> Request | None:
-        """The planned request with its shares here; waits for the client's connection up to a short deadline."""
-        until = time.monotonic() + min(5.0, self._deployment.deadline_s)
+        """The planned request with the client's part here; waits a moment, since the client tells party 0 first."""
+        until = time.monotonic() + FIND_S
         with self._requests.changed:
             while True:
                 request = self._requests.by_name.get(str(item["request"]))
-                if (
-                    request is not None
-                    and not request.closed
-                    and request.pending is not None
-                    and len(request.pending) >= int(str(item["rows"]))
-                ):
+                if request is not None and not request.closed and request.pending is not None:
                     return request
                 left = until - time.monotonic()
                 if left <= 0 or (request is not None and request.closed):
@@ -268,29 +332,42 @@ class Party:
 
     # ---- both -------------------------------------------------------------------------------------------------
 
-    def _pass(self, epoch: _Epoch, chosen: Sequence[tuple[Request, int]]) -> None:
+    def _pass(self, epoch: _Epoch, turns: Sequence[_Turn]) -> None:
         rows: list[Row] = []
-        shares: list[U64] = []
-        for request, count in chosen:
+        inputs: list[U8] = []
+        ends: list[End] = []
+        answered: list[Request] = []
+        for turn in turns:
+            request = turn.request
             assert request.session is not None
             assert request.pending is not None
             if request.cache is None:
-                request.cache = epoch.engine.new_cache()
-            for i in range(count):
-                seed, prefix, message = epoch.store.take(request.session, request.position + i)
-                rows.append(Row(request.cache, seed, request.position + i, prefix, message))
-            shares.append(request.pending[:count])
+                request.cache = epoch.engine.new_cache(request.prefix)
+            for i in range(turn.rows):
+                seed, prefix, ready = epoch.store.take(request.session, request.position + i)
+                public = epoch.engine.public_rows(prefix)
+                rows.append(Row(request.cache, seed, request.position + i, public, ready.message, ready.products))
+            inputs.append(request.pending[: turn.rows])
+            if turn.rows == len(request.pending):
+                bundle: Bundle | None = epoch.store.take_answer(turn.answer) if turn.answer is not None else None
+                ends.append(End(len(rows) - 1, request.temperature, bundle))
+                answered.append(request)
         begin = time.perf_counter()
-        out = epoch.engine.forward(rows, np.concatenate(shares))
+        out = epoch.engine.run(rows, np.concatenate(inputs), ends)
         self._online_s += time.perf_counter() - begin
         self._passes += 1
         self._rows += len(rows)
-        at = 0
-        for request, count in chosen:
+        for turn in turns:
+            request = turn.request
             assert request.pending is not None
-            at += count
-            request.position += count
+            request.position += turn.rows
             with self._requests.changed:
-                request.pending = request.pending[count:] if len(request.pending) > count else None
-            if request.pending is None:
-                request.answer({"hidden": request.position}, out[at - 1])
+                request.pending = request.pending[turn.rows :] if len(request.pending) > turn.rows else None
+        for request, words in zip(answered, out, strict=True):
+            request.answer({"answer": request.position}, words)
+
+
+def _agrees(request: Request, item: dict[str, object]) -> bool:
+    """Whether the client told this party what it told party 0."""
+    known = request.pending is not None and len(request.pending) >= int(str(item["rows"]))
+    return known and (request.prefix, request.temperature) == (item["prefix"], item["temperature"])

@@ -1,6 +1,6 @@
 """The requests that a party holds: what its clients sent, in order, bounded.
 
-A request is one client connection: it opens, sends shares of tokens, receives shares of hidden states, closes. This module keeps the queue;
+A request is one client connection: it opens, sends its part of tokens, receives shares of answers, closes. This module keeps the queue;
 it knows no protocol of the parties. Shares are dropped with the request.
 """
 
@@ -18,10 +18,12 @@ import numpy as np
 from mpc_inference import certificates, sealing, transport
 from mpc_inference.config import Deployment
 from mpc_inference.errors import FrameInvalid, HandshakeRefused, MpcError, ProtocolError
-from mpc_inference.llama.on_shares import Cache
-from mpc_inference.native.core import U64
+from mpc_inference.llama.answer import TEMPERATURE_FRACTION
+from mpc_inference.llama.supply import Cache
+from mpc_inference.native.core import U8
 
 log = logging.getLogger("mpc_inference.party")
+MAX_TEMPERATURE = 2 << TEMPERATURE_FRACTION
 
 
 class ClientLane(Protocol):
@@ -44,18 +46,27 @@ class Request:
     prefix: int
     tokens: int
     link: ClientLane = field(repr=False)
-    pending: U64 | None = field(default=None, repr=False)
+    temperature: int = 0
+    pending: U8 | None = field(default=None, repr=False)
     position: int = 0
     session: str | None = None
     cache: Cache | None = field(default=None, repr=False)
     closed: bool = False
+    announced: bool = False  # party 0: that party 1 knows its session
+    promised: str | None = None  # party 0: the randomness claimed for its next answer
+    missing_since_s: float | None = None  # party 0: since when party 1 lacks the client's part
+    retry_at_s: float = 0.0
 
-    def answer(self, message: dict[str, object], words: U64 | None = None) -> None:
+    def is_due(self, now_s: float) -> bool:
+        """Whether its tokens may join the next pass."""
+        return self.pending is not None and self.retry_at_s <= now_s
+
+    def answer(self, message: dict[str, object], words: bytes | None = None) -> None:
         """Tell the client; a client that is gone closes the request."""
         try:
             self.link.send_control(message)
             if words is not None:
-                self.link.send(transport.WORDS, words.tobytes())
+                self.link.send(transport.WORDS, words)
         except ProtocolError:
             self.closed = True
 
@@ -64,10 +75,10 @@ class Requests:
     """Accepts connections: clients become requests, the other party's link is handed on."""
 
     def __init__(
-        self, deployment: Deployment, party: int, digest: str, tables: str, prefix_tokens: int, hidden: int, status: object
+        self, deployment: Deployment, party: int, digest: str, tables: str, prefix_tokens: int, row_bytes: int, status: object
     ) -> None:
         self._deployment, self._party, self._digest, self._tables = deployment, party, digest, tables
-        self._prefix_tokens, self._hidden, self._status = prefix_tokens, hidden, status
+        self._prefix_tokens, self._row_bytes, self._status = prefix_tokens, row_bytes, status
         self.changed = threading.Condition()
         self.by_name: dict[str, Request] = {}
         self.peers: queue.SimpleQueue[tuple[transport.Link, dict[str, object]]] = queue.SimpleQueue()
@@ -174,19 +185,19 @@ class Requests:
                             }
                         )
                         return None
-                    request = Request(name, prefix, tokens, link, position=prefix)
+                    request = Request(name, prefix, tokens, link, self._temperature(message), position=prefix)
                     self.by_name[name] = request
                     self.changed.notify_all()
             case {"step": int(rows)} if request is not None and 1 <= rows <= self._deployment.context_tokens:
-                words = np.frombuffer(link.receive(transport.WORDS), np.uint64)
-                if words.size != rows * self._hidden or request.pending is not None:
+                words = np.frombuffer(link.receive(transport.WORDS), np.uint8)
+                if words.size != rows * self._row_bytes or request.pending is not None:
                     raise FrameInvalid("a client sent shares of another size, or before the last were answered")
                 if self._deployment.show_shares:
-                    self.shown = [f"{word:016x}" for word in words[:8].tolist()]
+                    self.shown = [f"{word:016x}" for word in words[: words.size // 8 * 8].view(np.uint64)[:8].tolist()]
                 with self.changed:
                     if request.position + rows > request.prefix + request.tokens:
                         raise FrameInvalid("a client sent more tokens than it opened the request for")
-                    request.pending = words.reshape(rows, self._hidden)
+                    request.pending = words.reshape(rows, self._row_bytes)
                     self.changed.notify_all()
             case {"close": True}:
                 with self.changed:
@@ -197,3 +208,11 @@ class Requests:
             case _:
                 raise FrameInvalid("a client sent a message that a party does not know")
         return request
+
+    @staticmethod
+    def _temperature(message: dict[str, object]) -> int:
+        """In 1/64; only private weights draw at the parties."""
+        given = message.get("temperature", 0)
+        if not isinstance(given, int) or not 0 <= given <= MAX_TEMPERATURE:
+            raise FrameInvalid("a client sent a temperature out of range")
+        return given

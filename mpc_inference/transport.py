@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from mpc_inference import certificates
 from mpc_inference.errors import DeadlineExceeded, FrameInvalid, HandshakeRefused, PeerUnavailable
 
-VERSION = 1
+VERSION = 2
 HEADER = struct.Struct("!IQB")
 MAX_FRAME = 1 << 28
 CHUNK = 1 << 15
@@ -192,6 +192,18 @@ def connect(host: str, port: int, certs: Path, own_role: str, role: str, timeout
         ) from error
     except OSError as error:
         raise PeerUnavailable(f"{role} at {host}:{port} does not answer: start it, or check the address") from error
+
+
+def connect_patiently(host: str, port: int, certs: Path, own_role: str, role: str, timeout_s: float) -> Link:
+    """Like `connect`, trying again until somebody answers or timeout_s has passed. Raises PeerUnavailable, HandshakeRefused."""
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            return connect(host, port, certs, own_role, role, timeout_s)
+        except PeerUnavailable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from policies.dp import DpRule, EnsembleRule, StructuredRule
 from policies.schema import Action, Limits, Policy
 
 ACTION_WORDS: dict[Action, str] = {
@@ -50,18 +51,56 @@ def explain(policy: Policy) -> list[str]:
             conditions.append(f"the text holds {' or '.join(route.entities)}")
         sentences.append(f"Where {' and '.join(conditions) or 'nothing else decided'}, the request {ROUTE_WORDS[route.to]}.")
     sentences.append(f"Otherwise the request {ROUTE_WORDS[policy.routing.default]}.")
-    restore = policy.response.restore
+    if policy.blind == "allow":
+        sentences.append(
+            "A caller may use secret-shared inference blindly: such a request is relayed sealed, and no rule about text applies to it."
+        )
+    if policy.dp is not None:
+        sentences += _noise(policy.dp)
+    restore = policy.response.restore and (policy.dp is None or policy.dp.restore)
     sentences.append("The caller's own values are put back into the answer." if restore else "The answer keeps the stand-ins.")
     sentences.append(SCAN_WORDS[policy.response.scan].format(action=RESPONSE_WORDS[policy.response.action]))
     sentences += _limits("Each key", policy.limits) + _limits("All keys of a tenant together", policy.tenant_limits)
     sentences.append(f"The vault forgets a conversation {_duration(policy.retention.vault_ttl_s)} after its last use.")
     if policy.audit.level == "minimal":
         sentences.append("The audit records no counts by entity.")
+    if policy.response.scan == "ner" and policy.on_failure.answer_scan == "patterns_only":
+        sentences.append("Where the scan of an answer fails, the answer goes on, scanned by pattern ALONE: names may pass.")
+    sentences.append("Where any other part fails (detection, vault, ledger, audit), the request is refused and nothing is sent.")
     if policy.recall_floor.asks:
         floors = [f"{entity} {floor:.0%}" for entity, floor in policy.recall_floor.entities.items()]
         if policy.recall_floor.overall is not None:
             floors.insert(0, f"overall {policy.recall_floor.overall:.0%}")
         sentences.append(f"A production tenant needs this recall on its own labelled text first: {', '.join(floors)}.")
+    return sentences
+
+
+def _noise(rule: DpRule) -> list[str]:
+    """What the privacy mechanism does and costs, without its proof (docs/privacy-claims.md has the claims)."""
+    mechanism, budget = rule.mechanism, rule.budget
+    if isinstance(mechanism, StructuredRule):
+        released = [leaf for leaf in mechanism.leaves if leaf.kind != "dropped"]
+        costs = sum(leaf.epsilon for leaf in released)
+        sentences = [
+            f"The answer is an object of {len(released)} noised values (epsilon {costs:g}); the model's own words are not released."
+        ]
+        if mechanism.answer_after_s is not None:
+            sentences.append(f"It leaves {mechanism.answer_after_s:g} seconds after the request came, whatever the model did.")
+    elif isinstance(mechanism, EnsembleRule):
+        each = 2 * mechanism.clip / (mechanism.groups * mechanism.temperature)
+        sentences = [
+            f"The answer is drawn from the caller's private records in {mechanism.groups} groups, at most {mechanism.max_tokens} tokens, "
+            f"each at an epsilon of {each:.3g} for any one record, to which the stated crosstalk of the groups is added."
+        ]
+    else:
+        argmax = mechanism.epsilon_per_token
+        each = argmax if argmax is not None else 2 * (mechanism.clip or 0.0) / (mechanism.temperature or 1.0)
+        sentences = [f"Each token of the answer is drawn privately (epsilon {each:.3g} at most, unit the whole request)."]
+    window = f"a calendar {budget.window.period}" if budget.window.period else f"any {_duration(budget.window.seconds or 0)}"
+    delta = "" if budget.delta is None else f" and delta {budget.delta:g}"
+    sentences.append(f"Each key may spend epsilon {budget.epsilon:g}{delta} in {window}, counted by {budget.accountant}.")
+    if rule.restore:
+        sentences.append("Restoring the caller's values gives up the privacy claim and its headers.")
     return sentences
 
 

@@ -131,6 +131,16 @@ class AuditRule(Strict):
     level: Literal["full", "minimal"] = "full"
 
 
+class FailureRule(Strict):
+    """What happens when a part fails. Whatever this does not name is refused, and nothing goes upstream.
+
+    `answer_scan`: the language model that scans an answer (`response.scan: ner`) fails in the middle of one. `stop` breaks the answer
+    off; `patterns_only` goes on with the patterns alone, so that a name which was never the caller's can pass.
+    """
+
+    answer_scan: Literal["stop", "patterns_only"] = "stop"
+
+
 class RecallFloor(Strict):
     """The share of a tenant's own labelled spans that must be found before this policy may serve it in production.
 
@@ -164,6 +174,16 @@ class Policy(Strict):
     tenant_limits: Limits = Limits()  # of all keys of a tenant together
     retention: Retention = Retention()
     audit: AuditRule = AuditRule()
+    on_failure: FailureRule = FailureRule()
     recall_floor: RecallFloor = RecallFloor()
     dp: DpRule | None = None
+    blind: Literal["refuse", "allow"] = (
+        "refuse"  # whether callers may share by themselves: their text is then never seen here, nor scrubbed
+    )
     allowed_fields: tuple[str, ...] = ()  # request fields outside the known list that this policy lets through unscrubbed
+
+    @model_validator(mode="after")
+    def _blind_text_has_no_noise(self) -> Policy:
+        if self.blind == "allow" and self.dp is not None:
+            raise ValueError("`blind: allow` and `dp` exclude each other: the gateway can't add noise to an answer that it can't see")
+        return self

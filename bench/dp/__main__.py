@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from gateway.serving.vllm_server import START_TIMEOUT_S, VllmServer, is_healthy
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "docs" / "benchmarks"
-PARTS = {"accuracy": accuracy.run, "fluency": fluency.run, "speed": speed.run, "crosstalk": crosstalk.run}
+DRAWN = {"accuracy": (accuracy.run, accuracy.CURVES), "fluency": (fluency.run, fluency.CURVES)}
+PARTS = {"speed": speed.run, "crosstalk": crosstalk.run}
 
 
 @contextlib.contextmanager
@@ -56,24 +58,38 @@ def write(part: str, result: dict[str, Any]) -> None:
     (OUT / f"dp-{part}.json").write_text(json.dumps({"machine": machine, **result}, indent=1) + "\n")
 
 
+def add(part: str, quick: bool, result: dict[str, Any]) -> None:
+    """Put new curves beside those that stand already: a part may be run curve by curve. Each says itself whether it was a short run."""
+    path = OUT / f"dp-{part}.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    curves, short = kept.get("curves", {}) | result["curves"], set(kept.get("short_runs", ()))
+    short = short | set(result["curves"]) if quick else short - set(result["curves"])
+    write(part, {**result, "curves": curves, "short_runs": sorted(short)})
+
+
 def main() -> None:
     """Run the named parts."""
     parser = argparse.ArgumentParser(prog="python -m bench.dp", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "ledger", []], help="which parts; all without a name")
+    parser.add_argument("parts", nargs="*", choices=[*DRAWN, *PARTS, "ledger", []], help="which parts; all without a name")
     parser.add_argument("--upstream", help="base URL (…/v1) of a vLLM that carries the plugin")
     parser.add_argument("--port", type=int, default=8009, help="the port of the vLLM that is started otherwise")
     parser.add_argument("--python", type=Path, default=ROOT / ".venv-vllm/bin/python")
     parser.add_argument("--model", type=Path, default=ROOT / ".llmos/models/smollm2")
+    parser.add_argument("--curve", help="only this curve of accuracy and fluency, such as 'ensemble of 8'")
     parser.add_argument("--quick", action="store_true", help="fewer trials: to see that it runs")
     given = parser.parse_args()
-    parts = given.parts or [*PARTS, "ledger"]
+    parts = given.parts or [*DRAWN, *PARTS, "ledger"]
     if "ledger" in parts:
         write("ledger", asyncio.run(ledger.run(given.quick)))
-    asked = [part for part in parts if part in PARTS]
+    asked = [part for part in parts if part != "ledger"]
     if asked:
         with upstream(given.upstream, given.python, given.model, given.port) as url:
             for part in asked:
-                write(part, asyncio.run(PARTS[part](url, given.quick)))
+                if part in DRAWN:
+                    run, curves = DRAWN[part]
+                    asyncio.run(run(url, given.quick, [c for c in curves if given.curve in (None, c)], partial(add, part, given.quick)))
+                else:
+                    write(part, asyncio.run(PARTS[part](url, given.quick)))
         plot.draw(OUT)
 
 

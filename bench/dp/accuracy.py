@@ -9,6 +9,7 @@ the structured leaf and 1/49,151 for a free token.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.dp.client import PrivateClient
@@ -18,27 +19,28 @@ from gateway.dp.structured import release
 from policies.dp import StructuredRule
 
 Curve = list[tuple[float, float, int]]  # epsilon, accuracy, trials
-GROUPS = (8, 16)
+ENSEMBLES = {"ensemble of 8": 8, "ensemble of 16": 16}
+CURVES = ("structured", "exponential", "argmax", *ENSEMBLES)
 
 
-async def run(url: str, quick: bool) -> dict[str, Any]:
-    """All curves, and the accuracy of greedy decoding without privacy."""
+async def run(url: str, quick: bool, only: Sequence[str], keep: Callable[[dict[str, Any]], None]) -> None:
+    """The curves named by `only` (all of them: CURVES), and the accuracy of greedy decoding. `keep` is given the result as it grows."""
     async with PrivateClient(url) as client:
         said = await asyncio.gather(*(client.plain({"prompt": prompt(text), "max_tokens": 1, "temperature": 0}) for text, _ in REVIEWS))
         truth = [positive for _, positive in REVIEWS]
         greedy = [_is(answer, right) for answer, right in zip(said, truth, strict=True)]
         clean = sum(greedy) / len(greedy)
         print(f"greedy accuracy {clean:.3f} on {len(REVIEWS)} reviews", flush=True)
-        curves = {"structured": _structured(greedy, truth)}
-        _show("structured", curves)
-        for selection in ("exponential", "argmax"):
-            curves[selection] = await _tokens(client, selection, 1 if quick else 2)
-            _show(selection, curves)
-        for groups in GROUPS:
-            name = f"ensemble of {groups}"
-            curves[name] = await _ensembles(client, groups, 6 if quick else 12)
+        curves: dict[str, Curve] = {}
+        for name in only:
+            if name == "structured":
+                curves[name] = _structured(greedy, truth)
+            elif name in ENSEMBLES:
+                curves[name] = await _ensembles(client, ENSEMBLES[name], 6 if quick else 12)
+            else:
+                curves[name] = await _tokens(client, name, 1 if quick else 2)
             _show(name, curves)
-    return {"task": f"sentiment, {len(REVIEWS)} reviews, first token", "quick": quick, "greedy": clean, "curves": curves}
+            keep({"task": f"sentiment, {len(REVIEWS)} reviews, first token", "greedy": clean, "curves": curves})
 
 
 def _show(name: str, curves: dict[str, Curve]) -> None:

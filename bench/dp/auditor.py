@@ -31,22 +31,22 @@ def epsilon_lower_bound(first: Sequence[Hashable], second: Sequence[Hashable], *
 
 def _directed(first: Sequence[Hashable], second: Sequence[Hashable], alpha: float, delta: float) -> float:
     half_a, half_b = len(first) // 2, len(second) // 2
-    chosen = _telling_set(first[:half_a], second[:half_b], delta)
+    chosen = _telling_set(first[:half_a], second[:half_b], alpha, delta)
     test_a, test_b = first[half_a:], second[half_b:]
     low = clopper_pearson(sum(x in chosen for x in test_a), len(test_a), alpha / 2)[0]
     high = clopper_pearson(sum(x in chosen for x in test_b), len(test_b), alpha / 2)[1]
     return math.log((low - delta) / high) if low > delta else 0.0
 
 
-def _telling_set(first: Sequence[Hashable], second: Sequence[Hashable], delta: float) -> frozenset[Hashable]:
-    """The set of outcomes, the most telling first, for which the cautious log-ratio on these samples is largest."""
+def _telling_set(first: Sequence[Hashable], second: Sequence[Hashable], alpha: float, delta: float) -> frozenset[Hashable]:
+    """The set of outcomes, the most telling first, for which the bound on these samples, at the final confidence, is largest."""
     counts_a, counts_b = Counter(first), Counter(second)
     by_ratio = sorted(counts_a, key=lambda x: (counts_a[x] + 0.5) / (counts_b[x] + 0.5), reverse=True)
     best, chosen, a, b = -math.inf, 0, 0, 0
     for size, outcome in enumerate(by_ratio, start=1):
         a, b = a + counts_a[outcome], b + counts_b[outcome]
-        low = clopper_pearson(a, len(first), 0.025)[0] - delta
-        score = math.log(low / clopper_pearson(b, len(second), 0.025)[1]) if low > 0 else -math.inf
+        low = clopper_pearson(a, len(first), alpha / 2)[0] - delta
+        score = math.log(low / clopper_pearson(b, len(second), alpha / 2)[1]) if low > 0 else -math.inf
         if score > best:
             best, chosen = score, size
     return frozenset(by_ratio[:chosen])

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bench.dp.accuracy import GROUPS
+from bench.dp.accuracy import ENSEMBLES
 from bench.dp.client import PrivateClient
 from bench.dp.reviews import BEGINNINGS, EXAMPLES, invented, records_of
 from bench.dp.rules import EPSILONS, ensemble_rule, token_rule
 
 TOKENS = 8
 MODEL_DIR = Path(__file__).parents[2] / ".llmos" / "models" / "smollm2"
+CURVES = ("exponential", "argmax", *ENSEMBLES)
 Curve = list[tuple[float, float, int]]  # epsilon, perplexity, trials
 
 
@@ -31,6 +32,7 @@ class CleanModel:
     """The served weights, read by transformers."""
 
     def __init__(self, folder: Path) -> None:
+        torch.set_num_threads(1)  # short texts; more threads would only wait for each other beside a busy server
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
@@ -46,21 +48,20 @@ class CleanModel:
         return float(torch.nn.functional.cross_entropy(logits, torch.tensor(tokens)))
 
 
-async def run(url: str, quick: bool) -> dict[str, Any]:
-    """All curves, and the perplexity of what the model writes without privacy."""
+async def run(url: str, quick: bool, only: Sequence[str], keep: Callable[[dict[str, Any]], None]) -> None:
+    """The curves named by `only` (all: CURVES), and what the model writes without privacy. `keep` is given the result as it grows."""
     model = CleanModel(MODEL_DIR)
     async with PrivateClient(url) as client:
         clean = await _plainly(client, model, 2 if quick else 4)
         print("without privacy", "  ".join(f"{name}: {value:.1f}" for name, value in clean.items()), flush=True)
         curves: dict[str, Curve] = {}
-        for selection in ("exponential", "argmax"):
-            curves[selection] = await _tokens(client, model, selection, 1 if quick else 2)
-            _show(selection, curves)
-        for groups in GROUPS:
-            name = f"ensemble of {groups}"
-            curves[name] = await _ensembles(client, model, groups, 2 if quick else 6)
+        for name in only:
+            if name in ENSEMBLES:
+                curves[name] = await _ensembles(client, model, ENSEMBLES[name], 2 if quick else 6)
+            else:
+                curves[name] = await _tokens(client, model, name, 1 if quick else 2)
             _show(name, curves)
-    return {"tokens": TOKENS, "quick": quick, "without_privacy": clean, "curves": curves}
+            keep({"tokens": TOKENS, "without_privacy": clean, "curves": curves})
 
 
 def _show(name: str, curves: dict[str, Curve]) -> None:

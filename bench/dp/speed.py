@@ -16,7 +16,7 @@ from typing import Any
 from bench.dp.client import PrivateClient
 from policies.dp import TokenRule
 
-TOKENS = 48
+TOKENS = 32
 BATCHES = (1, 8)
 RULES = {
     "exponential": TokenRule(kind="token", clip=25.0, temperature=1.0, max_tokens=TOKENS),
@@ -26,7 +26,7 @@ RULES = {
 
 async def run(url: str, quick: bool) -> dict[str, Any]:
     """For each selection and batch size: tokens per second without and with, and the ratio of the two."""
-    pairs = 4 if quick else 10
+    pairs = 4 if quick else 14
     results: dict[str, Any] = {}
     async with PrivateClient(url) as client:
         await _batch(client, None, "warm", 8)

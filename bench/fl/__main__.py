@@ -132,19 +132,27 @@ def privacy(out: Path) -> dict[str, Any]:
 
 
 def serving(base_model: Path, url: str, base_name: str) -> dict[str, Any]:
-    """Seconds from 'round done' to 'loaded', and requests failed during 20 swaps."""
-    from bench.fl.serving import measure
+    """Seconds from 'round done' to 'served', and requests failed during 20 swaps under load, through a gateway."""
+    from bench.fl.serving import STREAMS, measure
 
     swaps = measure(base_model, url, 20, base_name, f"bench{int(time.time())}")
-    found = {
-        "publish_and_load_s_median": round(statistics.median(swaps.load_s), 3),
-        "publish_and_load_s_max": round(max(swaps.load_s), 3),
-        "with_canary_s_median": round(statistics.median(swaps.whole_s), 3),
-        "swaps": len(swaps.load_s),
+    found: dict[str, Any] = {
+        "swaps": len(swaps.canary_s),
+        "streams": STREAMS,
         "requests": swaps.requests,
         "failures": len(swaps.failures),
+        "failures_by_gateway": sum(seen.failed for seen in swaps.traffic.values()),
+        "versions_that_answered": len(swaps.traffic),
+        "load_average_1_min": round(os.getloadavg()[0], 1),
     }
-    console.print(found)
+    table = Table(
+        "from the beginning of publishing to", "median, s", "most, s", title=f"{found['swaps']} swaps, {found['requests']} requests"
+    )
+    for name, seconds in (("published", swaps.published_s), ("canary", swaps.canary_s), ("promoted", swaps.promoted_s)):
+        found[f"{name}_s_median"], found[f"{name}_s_max"] = round(statistics.median(seconds), 3), round(max(seconds), 3)
+        table.add_row(name, f"{statistics.median(seconds):.2f}", f"{max(seconds):.2f}")
+    console.print(table)
+    console.print(f"failed requests: {found['failures']} as the callers saw, {found['failures_by_gateway']} as the gateway counted")
     return found
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from bench.fl.learning import accuracy, gradient, start
 from bench.fl.tasks import Task, digits
-from federated_trainer.dp.accounting import noise_multiplier_for
-from federated_trainer.dp.client_level import ClientLevel, epsilon_of
+from federated_trainer.dp.accounting import epsilon_of_zcdp, noise_multiplier_for
+from federated_trainer.dp.client_level import ClientLevel
 from federated_trainer.dp.secure_random import SecureRandom
 
 DELTA = 1e-5
@@ -44,10 +44,10 @@ def _private(task: Task, w: np.ndarray, client: int, noise: float, random: Secur
 def client_level(noise_multiplier: float, seed: int, *, adaptive: bool, clients: int = 150, rounds: int = 6) -> tuple[float, float]:
     """(accuracy, ε at δ = 1e-5 for a client) after rounds of one local epoch, noise in the ring of each client."""
     task = digits(clients, seed, iid=True)
-    w, clip, spent = start(task, seed), 1.0, []
+    w, clip, rho = start(task, seed), 1.0, 0.0
     for _ in range(rounds):
         level = ClientLevel(w.size, clients, 120, clip, noise_multiplier, bit_noise=6.0 if adaptive else 0.0)
-        spent.append(level)
+        rho += level.zcdp()
         total = np.zeros(w.size + 1, dtype=np.uint64)
         for number, (x, y) in enumerate(task.clients):
             local = w.copy()
@@ -56,4 +56,4 @@ def client_level(noise_multiplier: float, seed: int, *, adaptive: bool, clients:
             total += level.encode(local - w, SecureRandom(bytes([seed, number]) * 16))
         mean, clip = level.decode(total, clients)
         w = (w + mean).astype(np.float32)
-    return accuracy(task, w), epsilon_of(spent, DELTA)
+    return accuracy(task, w), epsilon_of_zcdp(rho, DELTA)

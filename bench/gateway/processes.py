@@ -27,13 +27,13 @@ _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
-def process(argv: list[str], url: str, log: Path, environment: dict[str, str]) -> Iterator[int]:
+def process(argv: list[str], url: str, log: Path, environment: dict[str, str], start_timeout_s: float = _START_TIMEOUT_S) -> Iterator[int]:
     """Run `argv` until the end of the context; entered, with its process id, when `url` answers."""
     base = {name: value for name, value in os.environ.items() if not name.startswith("LLMOS_")}
     with log.open("wb") as out:
         child = subprocess.Popen(tethered(argv), env={**base, **environment}, stdout=out, stderr=out, start_new_session=True)
     try:
-        deadline = time.monotonic() + _START_TIMEOUT_S
+        deadline = time.monotonic() + start_timeout_s
         while not _answers(url):
             if child.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{argv[0]} did not start; the end of its log:\n{log.read_text()[-2000:]}")

@@ -37,7 +37,7 @@ def head() -> list[str]:
         "",
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, LLMOS {_version('llmos')}, aiohttp {_version('aiohttp')}, uvicorn {_version('uvicorn')}, "
-        f"{LITELLM}. Load average at the end: {os.getloadavg()[0]:.1f}.",
+        f"{LITELLM}. All of it ran at niceness {os.nice(0)}; load average at the end {os.getloadavg()[0]:.1f}.",
         "",
     ]
 

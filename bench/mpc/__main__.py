@@ -24,30 +24,48 @@ from pathlib import Path
 import numpy as np
 
 from bench.mpc import fidelity
-from mpc_inference import launch, prg
+from mpc_inference import launch, prg, roles
 from mpc_inference.config import Deployment, read_config, write_config
-from mpc_inference.llama import artifact
-from mpc_inference.llama.deal import deal_layer
+from mpc_inference.ledger import Ledger
+from mpc_inference.llama.dealing import SessionDealing
+from mpc_inference.llama.engine import Dealt
 from mpc_inference.native.core import core
+from mpc_inference.tokens import ChatTokens
 
-PREFILL, DECODE = 32, 12
+PREFILL, DECODE = 32, 8
 
 
-def offline(prepared: Path, position: int) -> dict[str, float]:
-    """The dealer's CPU seconds and megabytes for one token at `position`."""
-    model = artifact.load(prepared)
-    shape, prefix = model.shape, len(model.prefix_tokens)
-    own = position - prefix + 1
-    masks = [[np.zeros((own, shape.kv_width), np.uint64) for _ in range(shape.layers)] for _ in "kv"]
-    seeds = (prg.new_seed(), prg.new_seed())
+def offline(config: Path, position: int) -> dict[str, float]:
+    """CPU seconds and megabytes for one token at `position` and its answer: the dealer's, and the parties' work ahead."""
+    deployment = read_config(config)
+    recipe = roles.load_dealer(deployment, core(), lambda done, total: None)
+    seeds, answers = (prg.new_seed(), prg.new_seed()), (prg.new_seed(), prg.new_seed())
+    dealing = SessionDealing(recipe, len(recipe.prefix_tokens), seeds)
+    dealing.position = position
     begin = time.process_time()
-    made = [deal_layer(core(), shape, i, prefix, position, seeds, masks[0][i], masks[1][i]) for i in range(shape.layers)]
-    spent = time.process_time() - begin
-    return {
-        "offline_s": spent,
-        "offline_mb_party0": sum(len(m[0]) for m in made) / 1e6,
-        "offline_mb_party1": sum(len(m[1]) for m in made) / 1e6,
+    made = dealing.next()
+    token_s = time.process_time() - begin
+    out = {"offline_s": token_s, "offline_mb_party0": len(made[0]) / 1e6, "offline_mb_party1": len(made[1]) / 1e6}
+    if deployment.mode == "public":
+        return out
+    begin = time.process_time()
+    answer = recipe.answer(answers)
+    out |= {
+        "offline_s": token_s + time.process_time() - begin,
+        "answer_mb_party0": len(answer[0]) / 1e6,
+        "answer_mb_party1": len(answer[1]) / 1e6,
     }
+    del recipe, dealing
+    for party in (0, 1):
+        part = roles.load_party(deployment, party, core(), lambda done, total: None).engine(lambda mine: mine, Ledger())
+        arrived = [
+            Dealt(seeds[party], position, np.frombuffer(made[party], np.uint8)),
+            Dealt(answers[party], None, np.frombuffer(answer[party], np.uint8)),
+        ]
+        begin = time.process_time()
+        part.work_ahead(arrived)
+        out[f"ahead_s_party{party}"] = time.process_time() - begin
+    return out
 
 
 def online(config: Path, context: int, decode: int, directory: Path) -> dict[str, float]:
@@ -57,7 +75,7 @@ def online(config: Path, context: int, decode: int, directory: Path) -> dict[str
         started = time.perf_counter() - begin
         client = launch.client(config)
         need = read_config(config).stock_tokens
-        launch.wait_ready(config, 300, tokens=need)
+        launch.wait_ready(config, 300, tokens=need, answers=0 if read_config(config).mode == "public" else decode)
         prefix = client.tokens.public_prefix()
         words = fidelity.text_tokens(read_config(config).model, context)
         prompt = [*prefix, *words[: max(PREFILL, context - len(prefix))]]
@@ -120,6 +138,7 @@ def main() -> int:
         "--work", type=Path, help="where the deployment lies (default: a temporary directory; a kept one saves the preparation)"
     )
     parser.add_argument("--port", type=int, default=9520, help="first of three ports")
+    parser.add_argument("--modes", default="public,owner,shared", help="which modes, comma separated")
     parser.add_argument("--contexts", default="64", help="context lengths, comma separated")
     parser.add_argument("--delays-ms", default="0", help="delay before each exchange of the parties, comma separated")
     parser.add_argument("--fidelity", type=int, default=0, metavar="TOKENS", help="also measure fidelity over so many tokens")
@@ -130,28 +149,35 @@ def main() -> int:
     if given.realtime:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     work = given.work or Path(tempfile.mkdtemp(prefix="bench-mpc-"))
-    config = launch.init(work, given.model, places=launch.loopback(given.port))
-    base = read_config(config)
+    modes = given.modes.split(",")
+    prefix = len(ChatTokens(given.model).public_prefix())
     results: list[dict[str, object]] = []
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"AES-NI {core().has_aesni}, mode public, loopback",
+        f"AES-NI {core().has_aesni}, loopback",
         flush=True,
     )
-    for context in (int(c) for c in given.contexts.split(",")):
-        for delay in (float(d) for d in given.delays_ms.split(",")):
-            prefix = len(artifact.load(base.prepared).prefix_tokens)
-            stock = max(PREFILL, context - prefix) + DECODE
-            write_config(
-                config,
-                Deployment.model_validate(
-                    base.model_dump() | {"stock_tokens": min(stock, 256), "link_delay_s": delay / 1e3, "deadline_s": 60.0}
-                ),
-            )
-            row = {"delay_ms": delay, **online(config, context, DECODE, work), **offline(base.prepared, max(context, prefix + 1))}
-            results.append(row)
-            print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
-    write_config(config, base)
+    for mode in modes:
+        config = launch.init(work / mode, given.model, places=launch.loopback(given.port), mode=mode)
+        base = read_config(config)
+        for context in (int(c) for c in given.contexts.split(",")):
+            for delay in (float(d) for d in given.delays_ms.split(",")):
+                stock = max(PREFILL, context - prefix) + DECODE
+                changes = {"stock_tokens": min(stock, 256), "stock_answers": DECODE, "link_delay_s": delay / 1e3, "deadline_s": 60.0}
+                write_config(config, Deployment.model_validate(base.model_dump() | changes))
+                row = {
+                    "mode": mode,
+                    "delay_ms": delay,
+                    **online(config, context, DECODE, work),
+                    **offline(config, max(context, prefix + 1)),
+                }
+                results.append(row)
+                print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+        write_config(config, base)
+        if given.fidelity:
+            found = fidelity.measure(config, given.fidelity)
+            results.append({"mode": mode, **vars(found)})
+            print(mode, found, flush=True)
     if given.peers:
         peer = crypten_block(sys.executable)
         results.append(peer)
@@ -163,10 +189,6 @@ def main() -> int:
                 f"prefill {peer.get('crypten_prefill_s', 0) / own['prefill_s']:.1f}x",
                 flush=True,
             )
-    if given.fidelity:
-        found = fidelity.measure(given.model, base.prepared, given.fidelity)
-        results.append(vars(found))
-        print(found, flush=True)
     if given.json:
         given.json.write_text(json.dumps(results, indent=1))
     return 0

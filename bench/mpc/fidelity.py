@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from pydoc_data.topics import topics
 
 import numpy as np
 
-from mpc_inference import prg
+from mpc_inference import prg, roles
+from mpc_inference.caller import caller
+from mpc_inference.config import read_config
 from mpc_inference.ledger import Ledger
-from mpc_inference.llama import artifact, plain, scales
-from mpc_inference.llama.deal import deal_layer
-from mpc_inference.llama.on_shares import Row, SharedLlama
+from mpc_inference.llama import plain, scales
+from mpc_inference.llama.answer import Bundle
+from mpc_inference.llama.dealing import SessionDealing
+from mpc_inference.llama.engine import Dealt, End
+from mpc_inference.llama.supply import Row
 from mpc_inference.llama.weights import read_weights
 from mpc_inference.native.core import core
 from mpc_inference.tokens import ChatTokens
@@ -37,65 +42,75 @@ class Fidelity:
 
 
 class Pair:
-    """Two engines of one prepared model in one process, with a dealer at hand."""
+    """Two engines of one prepared model in one process, with a dealer at hand. Private modes reveal logits here, to be compared."""
 
-    def __init__(self, prepared: Path) -> None:
-        self.model = artifact.load(prepared)
-        self.ledgers = (Ledger(), Ledger())
+    def __init__(
+        self,
+        config: Path,
+        reveal_logits: bool = True,
+        ledgers: tuple[Ledger, Ledger] | None = None,
+        on_receive: Callable[[int, bytes], None] = lambda party, theirs: None,
+    ) -> None:
+        deployment = read_config(config)
+        self.mode = deployment.mode
+        deployment = deployment.model_copy(update={"reveal": "logits" if reveal_logits and self.mode != "public" else "token"})
+        self.recipe = roles.load_dealer(deployment, core(), lambda done, total: None)
+        self.shape = self.recipe.shape
+        self.caller = caller(deployment)
+        self.ledgers = ledgers or (Ledger(), Ledger())
         boxes: tuple[queue.SimpleQueue[bytes], ...] = (queue.SimpleQueue(), queue.SimpleQueue())
 
         def exchange(party: int):
             def run(mine: bytes) -> bytes:
                 boxes[1 - party].put(mine)
-                return boxes[party].get(timeout=60)
+                theirs = boxes[party].get(timeout=60)
+                on_receive(party, theirs)
+                return theirs
 
             return run
 
-        self.engines = tuple(SharedLlama(core(), p, self.model, exchange(p), self.ledgers[p]) for p in (0, 1))
+        parts = [roles.load_party(deployment, p, core(), lambda done, total: None) for p in (0, 1)]
+        self.engines = tuple(part.engine(exchange(p), self.ledgers[p]) for p, part in enumerate(parts))
 
-    def session(self, prefix: int, capacity: int) -> Session:
-        return Session(self, prefix, capacity)
+    def session(self, prefix: int) -> Session:
+        return Session(self, prefix)
 
 
 class Session:
-    """One sequence: deals for each position, runs both parties, answers reconstructed hidden states."""
+    """One sequence: `prefix` public tokens, then rows."""
 
-    def __init__(self, pair: Pair, prefix: int, capacity: int) -> None:
-        shape = pair.model.shape
-        self._pair, self._prefix, self._at = pair, prefix, prefix
+    def __init__(self, pair: Pair, prefix: int) -> None:
+        self._pair, self._prefix = pair, prefix
         self._seeds = (prg.new_seed(), prg.new_seed())
-        self._masks = [np.zeros((shape.layers, capacity, shape.kv_width), np.uint64) for _ in "kv"]
-        self._caches = [engine.new_cache() for engine in pair.engines]
+        self._dealing = SessionDealing(pair.recipe, prefix, self._seeds)
+        self._caches = [engine.new_cache(prefix) for engine in pair.engines]
 
-    def step(self, embedded: np.ndarray) -> np.ndarray:
-        """Hidden states (rows, hidden) of the next rows."""
-        pair, shape = self._pair, self._pair.model.shape
-        positions = range(self._at, self._at + len(embedded))
-        dealt = [
-            [deal_layer(core(), shape, i, self._prefix, p, self._seeds, self._masks[0][i], self._masks[1][i]) for i in range(shape.layers)]
-            for p in positions
-        ]
-        ints = np.rint(embedded.astype(np.float64) * 2**scales.RESIDUAL).astype(np.int64).view(np.uint64)
-        first = prg.uniform_words(*ints.shape)
-        out: list[np.ndarray | BaseException] = [ValueError(), ValueError()]
+    def step(self, tokens: list[int], temperature: int = 0) -> list[list[bytes]]:
+        """Both parties' answers after each of the next tokens: [row][party]."""
+        pair, first = self._pair, self._dealing.position
+        dealt = [self._dealing.next() for _ in tokens]
+        answer_seeds = [(prg.new_seed(), prg.new_seed()) for _ in tokens]
+        bundles = [pair.recipe.answer(s) for s in answer_seeds] if pair.mode != "public" else []
+        inputs = pair.caller.split(tokens)
+        out: list[list[bytes] | BaseException] = [[], []]
 
-        def run(party: int, share: np.ndarray) -> None:
+        def run(party: int) -> None:
+            engine = pair.engines[party]
             try:
+                arrived = [Dealt(self._seeds[party], first + i, _bytes(m[party])) for i, m in enumerate(dealt)]
+                answers = [Dealt(s[party], None, _bytes(m[party])) for s, m in zip(answer_seeds, bundles, strict=False)]
+                ahead = engine.work_ahead([*arrived, *answers])
                 rows = [
-                    Row(
-                        self._caches[party],
-                        self._seeds[party],
-                        p,
-                        self._prefix,
-                        np.frombuffer(b"".join(one[party] for one in made), np.uint8),
-                    )
-                    for p, made in zip(positions, dealt, strict=True)
+                    Row(self._caches[party], d.seed, d.position or 0, engine.public_rows(self._prefix), d.message, products)
+                    for d, products in zip(arrived, ahead, strict=False)
                 ]
-                out[party] = pair.engines[party].forward(rows, share)
+                kept = [Bundle(d.seed, d.message, products) for d, products in zip(answers, ahead[len(rows) :], strict=True)]
+                ends = [End(i, temperature, kept[i] if kept else None) for i in range(len(rows))]
+                out[party] = engine.run(rows, np.frombuffer(inputs[party], np.uint8).reshape(len(rows), engine.row_bytes), ends)
             except BaseException as error:
                 out[party] = error
 
-        threads = [threading.Thread(target=run, args=(p, s)) for p, s in enumerate((first, ints - first))]
+        threads = [threading.Thread(target=run, args=(p,)) for p in (0, 1)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -103,8 +118,20 @@ class Session:
         for one in out:
             if isinstance(one, BaseException):
                 raise one
-        self._at += len(embedded)
-        return (out[0] + out[1]).view(np.int64) / 2**scales.RESIDUAL
+        return [list(both) for both in zip(*out, strict=True)]
+
+    def hidden(self, tokens: list[int]) -> np.ndarray:
+        """Public mode: hidden states (rows, hidden)."""
+        words = [np.frombuffer(a, np.uint64) + np.frombuffer(b, np.uint64) for a, b in self.step(tokens)]
+        return np.stack(words).view(np.int64) / 2**scales.RESIDUAL
+
+    def logits(self, tokens: list[int]) -> np.ndarray:
+        """Logits (rows, vocab)."""
+        return np.stack([self._pair.caller.logits(answers) for answers in self.step(tokens)])
+
+
+def _bytes(message: bytes) -> np.ndarray:
+    return np.frombuffer(message, np.uint8)
 
 
 def text_tokens(model: Path, count: int) -> list[int]:
@@ -113,22 +140,19 @@ def text_tokens(model: Path, count: int) -> list[int]:
     return tokens.encode("\n\n".join(topics[k] for k in sorted(topics)))[:count]
 
 
-def measure(model: Path, prepared: Path, count: int, window: int = 250, rows: int = 16) -> Fidelity:
+def measure(config: Path, count: int, window: int = 250, rows: int = 16) -> Fidelity:
     """Windows of `window` tokens after the public first token, until `count` positions are scored."""
-    pair, weights = Pair(prepared), read_weights(model)
-    shape = pair.model.shape
+    pair, model = Pair(config), read_config(config).model
+    weights, shape = read_weights(model), pair.shape
     text = text_tokens(model, count + count // window + 1)
     agree = scored = 0
     loss = loss_float = worst = widest = 0.0
     for at in range(0, count, window):
         piece = text[at : at + window]
-        tokens = np.array([pair.model.prefix_tokens[0], *piece], np.int64)
+        tokens = np.array([pair.recipe.prefix_tokens[0], *piece], np.int64)
         reference = plain.logits(shape, weights, plain.forward(shape, weights, tokens)[0])[1:]
-        session = pair.session(1, len(piece))
-        hidden = np.concatenate(
-            [session.step(weights["model.embed_tokens.weight"][tokens[i : i + rows]]) for i in range(1, len(tokens), rows)]
-        )
-        got = plain.logits(shape, weights, hidden.astype(np.float32))
+        session = pair.session(1)
+        got = np.concatenate([session.logits(piece[i : i + rows]) for i in range(0, len(piece), rows)])
         same = got.argmax(-1) == reference.argmax(-1)
         agree, scored = agree + int(same.sum()), scored + len(same)
         worst = max(worst, float(np.abs(got - reference).max()))

@@ -108,7 +108,8 @@ fraction_bits = 18
 bound = 32.0
 
 [gate]
-canary_strangers = 127
+canary_strangers = 63
+canary_exposure_bits = 5.0
 {"" if serving is None else _serving(serving)}'''
 
 

@@ -84,3 +84,12 @@ def noise_multiplier_for(epsilon: float, delta: float, sampling_rate: float, ste
         else:
             high = middle
     return high
+
+
+def epsilon_of_zcdp(rho: float, delta: float) -> float:
+    """(ε, δ) of ρ-zero-concentrated differential privacy (client-level rounds); ρ adds up over rounds."""
+    if rho == 0:
+        return 0.0
+    accountant = RdpAccountant()
+    accountant.compose(dp_accounting.ZCDpEvent(rho))
+    return float(accountant.get_epsilon(delta))

@@ -18,13 +18,19 @@ from opacus.grad_sample import GradSampleModuleFastGradientClipping
 
 from federated_trainer.adapter import AdaptedModel
 from federated_trainer.dp.secure_random import SecureRandom
-from federated_trainer.errors import BadUpdate
+from federated_trainer.errors import BadConfiguration, BadUpdate
 from federated_trainer.examples import Row
 from federated_trainer.local_train import optimizer_for, row_losses
 from federated_trainer.settings import LocalSettings, SubjectPrivacy
 from federated_trainer.weights import Vector, check_vector
 
 _ROWS_AT_ONCE = 8  # bounds memory; the sum over a sample does not depend on it
+
+
+def check_can_clip(model: AdaptedModel) -> None:
+    """Raises BadConfiguration where Opacus can't clip this model's gradients; to be called before the ledger is charged."""
+    if model.settings.kind == "full" and model.module.config.tie_word_embeddings:
+        raise BadConfiguration("DP-SGD can't clip a tensor that is used twice (tied embeddings); train an adapter: kind = 'ffa_lora'.")
 
 
 def train_privately(

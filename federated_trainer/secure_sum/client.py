@@ -37,13 +37,20 @@ class ClientSession:
     """One client in one secure sum.
 
     roster: the Ed25519 public key of every invited client, from a source other than the server.
-    minimum_clients: this institution's own floor on the number of vectors in a sum.
+    minimum_clients: this institution's own floor on the threshold, which bounds the vectors in any sum from below.
+    fewest_survivors: the fewest vectors in a sum that it helps to open (noise may be calibrated to them); None: minimum_clients.
 
     Raises BadConfiguration where the parameters do not fit the client, its roster or its floor.
     """
 
     def __init__(
-        self, parameters: Parameters, client: int, identity_private: bytes, roster: Mapping[int, bytes], minimum_clients: int = 2
+        self,
+        parameters: Parameters,
+        client: int,
+        identity_private: bytes,
+        roster: Mapping[int, bytes],
+        minimum_clients: int = 2,
+        fewest_survivors: int | None = None,
     ) -> None:
         if client not in parameters.clients or any(other not in roster for other in parameters.clients):
             raise BadConfiguration("The roster must name this client and every other client of the sum.")
@@ -52,6 +59,7 @@ class ClientSession:
         self.parameters = parameters
         self.client = client
         self.stage = Stage.ADVERTISE
+        self._fewest_survivors = minimum_clients if fewest_survivors is None else fewest_survivors
         self._session_id = parameters.session_id()
         self._neighbours = parameters.neighbourhood(client)
         self._positions = {other: position for position, other in enumerate(parameters.clients, start=1)}
@@ -149,6 +157,8 @@ class ClientSession:
                 raise ServerMisbehaved("The survivors leave out this client, or name one that was not invited.")
             if any(other in self._neighbours and other not in self._sealed for other in named):
                 raise ServerMisbehaved("The survivors name a neighbour that never shared its keys.")
+            if len(named) < self._fewest_survivors:
+                raise TooFewClients(f"{len(named)} clients are in the sum; this client opens sums of {self._fewest_survivors} and more.")
             self._need(sum(other in self._sealed or other == self.client for other in named))
             self._survivors = named
         self.stage = Stage.UNMASK
@@ -225,9 +235,10 @@ class ClientSession:
         roster: Mapping[int, bytes],
         state: Mapping[str, Any],
         minimum_clients: int = 2,
+        fewest_survivors: int | None = None,
     ) -> ClientSession:
         """The session that `to_state` wrote, for the same parameters and client."""
-        session = cls(parameters, client, identity_private, roster, minimum_clients)
+        session = cls(parameters, client, identity_private, roster, minimum_clients, fewest_survivors)
         session.stage = Stage(state["stage"])
         mask_private, envelope_private, session._self_seed, key_share, seed_share = state["keys"]
         session._mask_keys, session._envelope_keys = KeyPair.from_private(mask_private), KeyPair.from_private(envelope_private)

@@ -8,6 +8,9 @@ keep lifetimes short. Tokens are for administration; models are used with API ke
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -57,8 +60,11 @@ class OidcVerifier:
             sub={"essential": True},
         )
 
-    async def principal(self, token: str) -> Principal:
-        """Who bears the token. Raises Unauthenticated for one that does not hold, Forbidden for one without a role."""
+    async def principal(self, token: str, *, nonce: str | None = None) -> Principal:
+        """Who bears the token. `nonce` is the one of the sign-in that asked for it, where one did.
+
+        Raises Unauthenticated for a token that does not hold, Forbidden for one without a role.
+        """
         if len(token) > MAX_TOKEN_CHARS:
             raise Unauthenticated("The bearer token is too long.")
         try:
@@ -67,13 +73,15 @@ class OidcVerifier:
         except (JoseError, ValueError, TypeError, KeyError) as refused:
             raise Unauthenticated(f"The bearer token does not hold: {type(refused).__name__}. Sign in again.") from None
         claims = decoded.claims
+        if nonce is not None and not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
+            raise Unauthenticated("The token belongs to another sign-in. Sign in again.")
         named = claims.get(self._settings.role_claim)
         roles = {named} if isinstance(named, str) else set(named) if isinstance(named, list) else set()
         known = sorted(role for role in roles if role in ROLES and role != "caller")
         if len(known) != 1:
             raise Forbidden(f"The token's claim {self._settings.role_claim!r} must name exactly one role of LLMOS.")
         tenant = claims.get(self._settings.tenant_claim, "-")
-        return Principal(tenant=str(tenant), key_id=f"oidc:{claims['sub']}", role=known[0])
+        return Principal(tenant=str(tenant), key_id=_actor(str(claims["iss"]), str(claims["sub"])), role=known[0])
 
     async def _decode(self, token: str) -> jwt.Token:
         """Try the cached keys; a token signed by a key that they lack is tried once more on fresh ones."""
@@ -81,3 +89,10 @@ class OidcVerifier:
             return jwt.decode(token, await self._jwks(False), algorithms=ALGORITHMS)
         except (JoseError, ValueError):
             return jwt.decode(token, await self._jwks(True), algorithms=ALGORITHMS)
+
+
+def _actor(issuer: str, subject: str) -> str:
+    """The subject as history and audit name it: as the provider gives it, but for one that could be a mail address or a text."""
+    if not re.fullmatch(r"[A-Za-z0-9._:|-]{1,100}", subject):
+        subject = "sha256-" + hashlib.sha256(f"{issuer}\0{subject}".encode()).hexdigest()[:32]
+    return f"oidc:{subject.replace('|', ':')}"

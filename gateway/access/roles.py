@@ -25,14 +25,15 @@ class Permission(StrEnum):
     READ_STATISTICS = "read the noised statistics"
     READ_MODELS = "read models and rounds"
     WRITE_MODELS = "change models and rounds"
+    READ_METRICS = "read the metrics"
     READ_HEALTH = "see the health of each part"
     ERASE = "erase personal data"
 
 
 P = Permission
 
-_AUDITOR = frozenset({P.READ_AUDIT, P.READ_BUDGETS, P.READ_POLICIES, P.READ_HEALTH})
-_OPERATOR = frozenset({P.READ_KEYS, P.WRITE_KEYS, P.READ_MODELS, P.WRITE_MODELS, P.READ_BUDGETS, P.READ_HEALTH, P.ERASE})
+_AUDITOR = frozenset({P.READ_AUDIT, P.READ_BUDGETS, P.READ_POLICIES, P.READ_METRICS, P.READ_HEALTH})
+_OPERATOR = frozenset({P.READ_KEYS, P.WRITE_KEYS, P.READ_MODELS, P.WRITE_MODELS, P.READ_BUDGETS, P.READ_METRICS, P.READ_HEALTH, P.ERASE})
 _POLICY_ADMIN = frozenset({P.READ_POLICIES, P.WRITE_POLICIES, P.DRY_RUN, P.READ_HEALTH})
 
 PERMISSIONS: Mapping[str, frozenset[Permission]] = {
@@ -40,6 +41,7 @@ PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "auditor": _AUDITOR,
     "analyst": frozenset({P.READ_STATISTICS}),  # neither audit nor metrics: both would undo the noise
     "operator": _OPERATOR,
+    "monitor": frozenset({P.READ_METRICS, P.READ_HEALTH}),  # for Prometheus
     "policy_admin": _POLICY_ADMIN,
     "admin": _AUDITOR | _OPERATOR | _POLICY_ADMIN,  # for an installation that one person runs; separate duties where you can
 }
@@ -48,7 +50,7 @@ ROLES = tuple(PERMISSIONS)
 
 # whose keys a role may make, rotate and revoke: never those of a role that may more than itself
 MANAGES: Mapping[str, frozenset[str]] = {
-    "operator": frozenset({"caller", "analyst", "operator"}),
+    "operator": frozenset({"caller", "analyst", "monitor", "operator"}),
     "admin": frozenset(ROLES),
 }
 

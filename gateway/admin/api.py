@@ -1,4 +1,4 @@
-"""The admin API under `/admin/v1`: policies, keys, budgets, noised statistics, audit, models, and a dry run, as one FastAPI application.
+"""The admin API under `/admin/v1`: policies, keys, budgets, statistics, audit, models, tenants, erasure, and a dry run, in one application.
 
 Each endpoint names the permission that it needs (`gateway.access.roles`). Errors have the body of the public API's.
 Changes to a policy need `If-Match` (RFC 9110 section 13.1.1); answers about one carry its `ETag`.
@@ -27,9 +27,11 @@ from gateway.admin.policies import apply_policy, parse_policy, remove_policy, ro
 from gateway.admin.reference import reference_page
 from gateway.admin.search import Wanted, search
 from gateway.admin.signing_in import sign_in
+from gateway.admin.subjects_api import add_subjects
 from gateway.audit.chain import public_key_text
 from gateway.errors import BadRequest, Forbidden, LlmosError, Unauthenticated, Unavailable
 from gateway.exchange import Principal
+from gateway.http.bounded_body import BoundedBody
 from gateway.stores.keys import KeyRecord
 from gateway.stores.policies import PolicyVersion
 from policies.diff import diff
@@ -261,12 +263,14 @@ def admin_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
         return {"public_key": public_key_text(parts.audit_keys.public)}
 
     add_models(app, parts, allowed)
+    add_subjects(app, parts, allowed)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         """The OpenAPI page; it needs no outside asset."""
         return HTMLResponse(reference_page(app.openapi()), headers={"content-security-policy": PAGE_POLICY})
 
+    app.add_middleware(BoundedBody)
     app.add_exception_handler(LlmosError, _llmos_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     return app

@@ -43,7 +43,7 @@ async def try_policy(parts: AdminParts, policy: Policy, text: str, tenant: str) 
         raise TooLarge(f"A dry run takes at most {MAX_TEXT_CHARS} characters.", param="text")
     if parts.dry_run is None:
         raise Unavailable("No detector runs here.")
-    (spans,) = await parts.dry_run.detector.detect([text], policy)
+    (spans,) = await parts.dry_run.detector.detect([text], policy, tenant=tenant)
     found = tuple(Found(s.start, s.end, s.entity, s.score, policy.entities[s.entity].action) for s in spans if s.entity in policy.entities)
     scope = ConversationScope(tenant=tenant, key_id="dry-run", conversation_id=secrets.token_hex(16))
     try:

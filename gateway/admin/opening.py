@@ -15,6 +15,7 @@ from gateway.admin.recall import recall_check
 from gateway.audit.chain import AuditKeys
 from gateway.dp.admission import check_policy
 from gateway.errors import InvalidPolicy
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.serving.keys import key_source
 from gateway.serving.store import store_address
@@ -28,6 +29,7 @@ from gateway.stores.connection import connect
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import Check, ValkeyPolicies
+from gateway.stores.roster import RedisRosterStore
 from gateway.stores.rounds import ValkeyRounds
 from gateway.stores.sessions import ValkeySessions
 from gateway.stores.tenants import ValkeyTenants
@@ -52,12 +54,13 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
         ring = key_source(settings).load_or_create()
         tenants, vault_store = ValkeyTenants(redis), RedisVaultStore(redis)
         vault = Vault(vault_store, ring)
+        rosters = Rosters(RedisRosterStore(redis), ring, settings.data_dir / "rosters")
         dry_run: DryRun | None = None
         check: Check = _refuse_floors
         if detection:
             from gateway.admin.detection import LazyDetector, pseudonyms  # Presidio takes seconds to import; most commands need none
 
-            detector = LazyDetector(settings.detect_timeout_s)
+            detector = LazyDetector(settings.detect_timeout_s, rosters)
             stack.push_async_callback(detector.stop)
             dry_run, check = DryRun(detector, pseudonyms(vault, ring)), recall_check(detector, tenants.all)
         audit_keys = AuditKeys.derive(ring.index_key("audit"))
@@ -66,6 +69,7 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
             policies=await stack.enter_async_context(ValkeyPolicies(redis, checks=(check_policy, check))),
             keys=ValkeyKeys(redis, ring.index_key("api-keys")),
             tenants=tenants,
+            rosters=rosters,
             audit=await stack.enter_async_context(ValkeyAudit(redis, audit_keys, heads_file=heads)),
             audit_keys=audit_keys,
             ledger=RedisLedger(redis),
@@ -75,6 +79,7 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
             attempts=ValkeyAttempts(redis, ring.index_key("attempts")),
             vault=vault,
             vault_store=vault_store,
+            conversation_key=ring.index_key("conversation"),
             dry_run=dry_run,
         )
 

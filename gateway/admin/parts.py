@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from gateway.access.oidc import OidcVerifier
 from gateway.audit.chain import AuditKeys
+from gateway.backends.oidc_login import OidcLogin
 from gateway.dp.analytics import Statistics
+from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.ports import Detector, Pseudonyms
 from gateway.stores.aliases import ValkeyAliases
@@ -40,6 +42,7 @@ class AdminParts:
     policies: ValkeyPolicies
     keys: ValkeyKeys
     tenants: ValkeyTenants
+    rosters: Rosters
     audit: ValkeyAudit
     audit_keys: AuditKeys = field(repr=False)
     ledger: RedisLedger
@@ -49,7 +52,9 @@ class AdminParts:
     attempts: ValkeyAttempts
     vault: Vault
     vault_store: RedisVaultStore
+    conversation_key: bytes | None = field(default=None, repr=False)
     dry_run: DryRun | None = None
     oidc: OidcVerifier | None = None
+    oidc_login: OidcLogin | None = None
     statistics: Statistics | None = None
     checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)

@@ -45,8 +45,9 @@ async def erase_conversation(
 
 
 async def erase_tenant(parts: AdminParts, who: Principal, tenant: str) -> Erased:
-    """Erase every conversation of a tenant. Raises StoreUnavailable."""
+    """Erase every conversation of a tenant, and its roster. Raises StoreUnavailable."""
     async with acting(parts, who, "privacy.erase_tenant", target=tenant) as learned:
+        await parts.rosters.clear(tenant)
         learned["conversations"] = erased = await parts.vault.forget_tenant(tenant)
         return Erased(erased, await parts.vault_store.compact())
 

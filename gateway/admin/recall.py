@@ -53,18 +53,23 @@ def read_labelled(path: Path) -> list[_Labelled]:
         try:
             plain = json.loads(line)
             spans = tuple((int(s["start"]), int(s["end"]), str(s["entity"])) for s in plain["spans"])
-            entries.append(_Labelled(str(plain["text"]), spans))
+            text = str(plain["text"])
         except (ValueError, KeyError, TypeError):
             raise InvalidPolicy(f"Line {number} of the labelled file is not {{text, spans: [{{start, end, entity}}]}}.") from None
+        if any(not 0 <= start < end <= len(text) for start, end, _ in spans):
+            raise InvalidPolicy(
+                f"Line {number} of the labelled file has a span outside its text; offsets are code points, `end` exclusive."
+            )
+        entries.append(_Labelled(text, spans))
     return entries
 
 
-async def measure(detector: Detector, policy: Policy, labelled: Sequence[_Labelled]) -> Recall:
-    """Raises DetectorFailed."""
+async def measure(detector: Detector, policy: Policy, labelled: Sequence[_Labelled], *, tenant: str | None = None) -> Recall:
+    """Recall of detection, with the roster of `tenant` where one is named. Raises DetectorFailed, StoreUnavailable."""
     total, found = Counter[str](), Counter[str]()
     for begin in range(0, len(labelled), BATCH):
         batch = labelled[begin : begin + BATCH]
-        for entry, spans in zip(batch, await detector.detect([entry.text for entry in batch], policy), strict=True):
+        for entry, spans in zip(batch, await detector.detect([entry.text for entry in batch], policy, tenant=tenant), strict=True):
             covered = _covered(spans, policy)
             for start, end, entity in entry.spans:
                 total[entity] += 1
@@ -94,7 +99,7 @@ async def check_tenant(detector: Detector, policy: Policy, tenant: Tenant) -> No
             f"name one with `llmos keys tenant {tenant.name} --production --labelled FILE`.",
             param="recall_floor",
         )
-    recall = await measure(detector, policy, read_labelled(Path(tenant.labelled_file)))
+    recall = await measure(detector, policy, read_labelled(Path(tenant.labelled_file)), tenant=tenant.name)
     floors: list[tuple[str | None, float | None]] = [(None, policy.recall_floor.overall), *policy.recall_floor.entities.items()]
     for entity, floor in floors:
         reached = recall.of(entity)

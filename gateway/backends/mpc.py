@@ -12,20 +12,22 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from gateway.backends.mpc_private import PrivateDraw
 from gateway.backends.mpc_request import Job, read_job
 from gateway.backends.upstream_errors import ContextTooLong
-from gateway.errors import BadRequest, LlmosError, Unavailable, UpstreamFailed, UpstreamTimeout
+from gateway.errors import BadRequest, LlmosError, PolicyRefusal, Unavailable, UpstreamFailed, UpstreamTimeout
 from gateway.exchange import Json, Routed
 from mpc_inference import errors
 from mpc_inference.client import Client, Piece, statuses
 from mpc_inference.config import read_config
 from mpc_inference.sampling import Sampling
+from policies.dp import TokenRule
 
 _RETRY_S = 2.0  # about what a new epoch of the parties takes
 _log = structlog.get_logger(__name__)
@@ -103,26 +105,29 @@ class MpcBackend:
                 raise ContextTooLong(f"The prompt's {len(prompt)} tokens do not fit the context of {self._client.context_tokens} tokens.")
             for _ in range(job.choices):
                 seed = None if job.seed is None else job.seed + len(draws)
-                sampling = Sampling(job.temperature, job.top_p, seed)
+                sampling = _private(routed) or Sampling(job.temperature, job.top_p, seed)
                 draws.append(_Draw(len(draws), prompt, job.max_tokens or left, sampling))
         return job, draws
 
     async def _drawn(self, routed: Routed) -> AsyncGenerator[tuple[int, Piece]]:
         """Each token of each answer as it is drawn. The first failure ends them all."""
-        arrived: asyncio.Queue[tuple[int, Piece] | errors.MpcError | None] = asyncio.Queue()
+        arrived: asyncio.Queue[tuple[int, Piece] | errors.MpcError | UpstreamFailed | None] = asyncio.Queue()
 
         async def draw(one: _Draw, stop: tuple[str, ...]) -> None:
             try:
                 pieces = self._client.generate(one.prompt, max_tokens=one.max_tokens, sampling=one.sampling, stop=stop)
                 async with aclosing(pieces):
-                    before_s = time.monotonic()
+                    before_s, count = time.monotonic(), 0
                     async for piece in pieces:
                         now_s = time.monotonic()
                         self._observe(now_s - before_s)
-                        before_s = now_s
+                        before_s, count = now_s, count + 1
+                        if isinstance(one.sampling, PrivateDraw):
+                            one.sampling.check(count, piece.token)
+                            piece = replace(piece, completion_tokens=count)  # the end token is a draw, and is paid
                         arrived.put_nowait((one.index, piece))
                 arrived.put_nowait(None)
-            except errors.MpcError as error:
+            except (errors.MpcError, UpstreamFailed) as error:
                 arrived.put_nowait(error)
 
         try:
@@ -134,6 +139,8 @@ class MpcBackend:
             running = len(tasks)
             while running:
                 item = await arrived.get()
+                if isinstance(item, UpstreamFailed):
+                    raise item
                 if isinstance(item, errors.MpcError):
                     raise translated(item)
                 if item is None:
@@ -144,6 +151,16 @@ class MpcBackend:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _private(routed: Routed) -> PrivateDraw | None:
+    """The policy's token mechanism, where the request was admitted under one."""
+    admitted = routed.scrubbed.admitted
+    if admitted.private is None:
+        return None
+    if admitted.policy.dp is None or not isinstance(admitted.policy.dp.mechanism, TokenRule):
+        raise PolicyRefusal("This policy's differential privacy is not available on the secret-shared path.", param="model")
+    return PrivateDraw(rule=admitted.policy.dp.mechanism)
 
 
 class _Answer:

@@ -6,7 +6,7 @@ from gateway.errors import BadRequest
 from gateway.exchange import Api, Json, ServedModel
 from gateway.ports import ModelCatalogue
 
-SERVED: frozenset[Api] = frozenset(("chat.completions", "completions"))
+SERVED: frozenset[Api] = frozenset(("chat.completions", "completions", "mpc.relay"))
 
 
 class WithMpc:
@@ -19,6 +19,8 @@ class WithMpc:
     async def find(self, name: str, api: Api) -> ServedModel:
         """Raises BadRequest for an API that secret-shared inference does not serve, UnknownModel, UpstreamFailed."""
         if name != self._name:
+            if api == "mpc.relay":
+                raise BadRequest("Only the secret-shared model takes blind requests.", param="model")
             return await self._models.find(name, api)
         if api not in SERVED:
             raise BadRequest("This model runs on secret shares, which serve chat completions and completions only.", param="model")

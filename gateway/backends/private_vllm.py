@@ -6,7 +6,8 @@ Ensembles. The rows of one ensemble have to be in the same decoding step from th
 completion request with a prompt a group; while they arrive, a short public request keeps the engine busy, so that all of them
 are waiting when the next step begins. The plugin draws only if they are all there, and ends them by the sentinel if not;
 then the request is sent again (the prompts are then in the prefix cache) with a fresh draw, and nothing of the failed one is
-released: when rows part is decided by the server's scheduling, not by what was drawn. docs/decisions/ holds the measurements.
+released. Only rows that part at their start are sent again: that is decided by the prompts, before a drawn token could have a part
+in it. Rows that part later fail the answer, which is charged. docs/decisions/ holds the measurements.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from gateway.exchange import Json, Routed
 
 PROOF_S = 30.0
 MEETING_ATTEMPTS = 12
+_START_TOKENS = 2  # one that a row drew while another was still being read, and the sentinel
 _CARRIER_LEAD_S = 0.02
 _CARRIER_TOKENS = 3
 _TRAP_PROMPTS = ("The", "{", "1 2 3", "Dear Sir or Madam,")
@@ -76,6 +78,8 @@ class PrivateVllm:
             in_step = [choice for choice in choices if choice.get("stop_reason") != vocabulary - 1]
             if len(in_step) == len(body["prompt"]):
                 return self._one(vocabulary, choices, answer)
+            if any(len(choice.get("token_ids") or ()) > _START_TOKENS for choice in choices):
+                raise UpstreamFailed("The groups of the ensemble fell out of step in the middle of their answer; nothing was released.")
         raise Unavailable("The groups of the ensemble could not be kept in one step of the model server; nothing was released.")
 
     async def _together(self, body: Json) -> Json:

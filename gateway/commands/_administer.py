@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import sys
 from collections.abc import Awaitable, Callable
 
 import typer
 
 from gateway.admin.opening import open_administration
 from gateway.admin.parts import AdminParts
+from gateway.audit.log_filter import configure_logging
 from gateway.errors import LlmosError
 from gateway.exchange import Principal
 from gateway.pii.keyring import KeyRingError
@@ -30,6 +32,7 @@ def administer(work: Callable[[AdminParts], Awaitable[None]], *, detection: bool
         async with open_administration(Settings.from_process(), detection=detection) as parts:
             await work(parts)
 
+    configure_logging("warning", sys.stderr)
     try:
         asyncio.run(inside())
     except LlmosError as error:

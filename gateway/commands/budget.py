@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.dp.accountant import claimed_epsilon
+from gateway.dp.forecast import forecast as predict
 from gateway.dp.ledger import Balance, BudgetAccount
 from gateway.errors import LlmosError, NotFound
 from gateway.serving.store import store_address
@@ -145,5 +146,33 @@ def history(tenant: Tenant = None, key: Key = None, policy: PolicyId = None) -> 
                 date = f"{_utc(day.day_unix_s):%Y-%m-%d}"
                 table.add_row(date, account.tenant, account.key_id, account.policy_id, f"{day.epsilon:.4g}")
         Console().print(table)
+
+    _run(work)
+
+
+@app.command()
+def forecast(
+    policy: Annotated[str, typer.Argument(help="The policy.")],
+    requests: Annotated[int, typer.Option(min=1, help="How many answers, declared ahead.")] = 100,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of each; the policy's max_tokens without it.")] = None,
+    delta: Annotated[float | None, typer.Option(help="The delta; the budget's, or 1e-6, without it.")] = None,
+) -> None:
+    """What a number of answers costs by each accountant: to choose a budget by. A report; requests are admitted by the ledger alone."""
+
+    async def work(stores: Stores) -> None:
+        rule = (await stores.policies.get(policy)).policy.dp
+        if rule is None:
+            raise NotFound(f"Policy {policy!r} has no privacy budget.")
+        found = predict(rule, requests, tokens or rule.mechanism.max_tokens, delta or rule.budget.delta or 1e-6)
+        table = Table("accountant", "epsilon", "delta", "")
+        table.add_row("basic", f"{found.basic:.4g}", f"{found.basic_delta:.3g}", "the sum; a filter")
+        table.add_row("zcdp", f"{found.zcdp:.4g}", f"{found.delta:.3g}", "a filter")
+        table.add_row("rdp", f"{found.rdp:.4g}", f"{found.delta:.3g}", "at its best order; a filter for orders fixed beforehand")
+        pld = "-" if found.pld is None else f"{found.pld:.4g}"
+        table.add_row(
+            "pld", pld, f"{found.delta:.3g}", "for this sequence alone; no filter" if found.pld else "pip install 'llmos[federated]'"
+        )
+        Console().print(table)
+        typer.echo(f"One window of the budget ({rule.budget.accountant}) admits {found.fitting} such answers.")
 
     _run(work)

@@ -83,9 +83,9 @@ def _converse(client: httpx.Client, model: str, system: str | None, console: Con
         messages.append({"role": "assistant", "content": answer})
 
 
-def stream(client: httpx.Client, model: str, messages: list[dict[str, str]]) -> Iterator[tuple[str, Any]]:
+def stream(client: httpx.Client, model: str, messages: list[dict[str, str]], **sampling: float) -> Iterator[tuple[str, Any]]:
     """("text", piece) for each piece of the answer, and ("sent", body) where the gateway shows it. Raises ChatError."""
-    body = {"model": model, "messages": messages, "stream": True}
+    body = {"model": model, "messages": messages, "stream": True, **sampling}
     with client.stream("POST", "/chat/completions", json=body) as response:
         if response.status_code != httpx.codes.OK:
             raise ChatError(_message(response.read()))

@@ -14,6 +14,9 @@ from typing import Annotated
 
 import typer
 
+from gateway.admin.acting import acting
+from gateway.admin.parts import AdminParts
+from gateway.commands._administer import administer, operator
 from gateway.errors import StoreUnavailable
 from gateway.pii.key_source import FileSource
 from gateway.pii.keyring import KeyRing, KeyRingError
@@ -82,15 +85,19 @@ def retire(
 ) -> None:
     """Take an old key out of the ring. Refused while conversations of the store are wrapped under it."""
 
-    def work(settings: Settings) -> None:
-        source = key_source(settings)
-        left = asyncio.run(_count(settings))[key]
+    settings = Settings.from_process()
+    source = key_source(settings)
+
+    async def work(parts: AdminParts) -> None:
+        left = (await _count(settings))[key]
         if left and not force:
             raise KeyRingError(f"{left} conversations are wrapped under {key}: `llmos keyring reencrypt` first, or --force to lose them")
-        source.save(source.load().retired(key))
+        changed = source.load().retired(key)
+        async with acting(parts, operator(), "keyring.retire", target=key):
+            source.save(changed)
         typer.echo(f"{key} is retired; what was encrypted into texts under it (the action `encrypt`) can't be opened any more")
 
-    _run(work)
+    administer(work)
 
 
 @app.command()
@@ -121,13 +128,15 @@ def seal() -> None:
 
 
 def _change(how: Callable[[KeyRing], KeyRing]) -> None:
-    def work(settings: Settings) -> None:
-        source = key_source(settings)
+    source = key_source(Settings.from_process())
+
+    async def work(parts: AdminParts) -> None:
         ring = how(source.load())
-        source.save(ring)
+        async with acting(parts, operator(), "keyring.change", target=ring.current_id):
+            source.save(ring)
         typer.echo(f"keys {', '.join(ring.ids)}; current {ring.current_id}. Let every gateway read it: SIGHUP, or a rolling restart.")
 
-    _run(work)
+    administer(work)
 
 
 def _run(work: Callable[[Settings], None]) -> None:

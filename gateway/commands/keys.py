@@ -104,16 +104,25 @@ def revoke(key_id: KeyId) -> None:
 @app.command()
 def tenant(
     name: Annotated[str, typer.Argument(help="The tenant.")],
-    production: Annotated[bool, typer.Option("--production/--no-production", help="Whether recall floors bind its policies.")] = False,
+    production: Annotated[
+        bool | None, typer.Option("--production/--no-production", help="Whether recall floors bind its policies.")
+    ] = None,
     labelled: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its labelled text, as JSON lines.")] = None,
 ) -> None:
-    """Say whether a tenant is in production, and where its labelled text lies."""
+    """Say whether a tenant is in production, and where its labelled text lies; what is not said stays as it was.
+
+    Refused where a policy that serves the tenant has a recall floor that its text misses.
+    """
 
     async def work(parts: AdminParts) -> None:
-        await put_tenant(parts, operator(), Tenant(name, production, str(labelled.resolve()) if labelled is not None else None))
-        typer.echo(f"{name}: {'production' if production else 'not production'}.")
+        known = next((each for each in await parts.tenants.all() if each.name == name), Tenant(name))
+        file = str(labelled.resolve()) if labelled is not None else known.labelled_file
+        tenant = Tenant(name, known.production if production is None else production, file)
+        await put_tenant(parts, operator(), tenant)
+        state = "production" if tenant.production else "not production"
+        typer.echo(f"{name}: {state}; labelled text: {file or 'none'}.")
 
-    administer(work)
+    administer(work, detection=True)
 
 
 def _utc(unix_s: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -67,12 +68,13 @@ def wilson(found: int, total: int) -> tuple[float, float]:
 
 async def _measure(path: Path, policy: Policy) -> Recall:
     without_training_libraries()
+    from gateway.pii.cached_detector import CachedDetector
     from gateway.pii.detector_pool import DetectorPool
 
     entries = read_labelled(path)
     pool = DetectorPool(1, timeout_s=600.0)
     await pool.start()
     try:
-        return await measure(pool, policy, entries)
+        return await measure(CachedDetector(pool, None, key=secrets.token_bytes(32)), policy, entries)
     finally:
         await pool.stop()

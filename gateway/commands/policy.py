@@ -1,7 +1,7 @@
 """Policies: validate, explain, diff, test, apply, history, rollback.
 
-`validate` needs no store; the others work on the store directly (LLMOS_REDIS_URL, or the embedded Valkey of the data
-directory). A document's `extends` may name a pack, a policy in the store, or a file beside it.
+`validate` needs no store, and there `extends` may name a file beside the document; the others work on the store directly
+(LLMOS_REDIS_URL, or the embedded Valkey of the data directory), and `extends` names a pack or a policy in the store.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.access.roles import Permission, may
 from gateway.admin.dry_run import Tried, try_policy
 from gateway.admin.parts import AdminParts
-from gateway.admin.policies import apply_policy, parse_policy, rollback_policy
+from gateway.admin.policies import apply_policy, parse_policy, remove_policy, rollback_policy
 from gateway.commands._administer import EXIT_REFUSED, administer, operator
 from gateway.errors import NotFound
+from gateway.stages.admit import may_use
+from gateway.stores.keys import KeyRecord
 from policies.diff import diff as policy_diff
 from policies.explain import explain as policy_words
 from policies.load import PolicyError, load_policy, pack_names, pack_text
@@ -91,6 +94,7 @@ def explain(
         else:
             assert key is not None
             record = await parts.keys.get(key)
+            _say_what_the_key_forbids(parts, record, model)
             subject = Subject(record.tenant, record.key_id, model, path, record.policies)
             policies = [entry.policy for entry in await parts.policies.all()]
             chosen = choose(policies, subject)
@@ -161,6 +165,18 @@ def apply(
 
 
 @app.command()
+def remove(policy_id: Annotated[str, typer.Argument(help="A policy in the store.")], reason: Reason = "") -> None:
+    """Take a policy out of service. Its history stays, and `rollback` brings a version back."""
+
+    async def work(parts: AdminParts) -> None:
+        entry = await parts.policies.get(policy_id)
+        await remove_policy(parts, operator(), policy_id, reason=reason, if_match=entry.etag)
+        typer.echo(f"{policy_id} serves no more.")
+
+    administer(work)
+
+
+@app.command()
 def history(policy_id: Annotated[str, typer.Argument(help="A policy in the store.")]) -> None:
     """Every version of a policy: who wrote it, when and why."""
 
@@ -187,6 +203,15 @@ def rollback(
         typer.echo(f"{entry.id}: version {entry.version} serves; it says what version {version} said.")
 
     administer(work, detection=True)
+
+
+def _say_what_the_key_forbids(parts: AdminParts, record: KeyRecord, model: str) -> None:
+    if (state := record.state(parts.keys.now())) != "active":
+        typer.echo(f"The key is {state}: its requests are refused.")
+    if not may(record.principal, Permission.INFER):
+        typer.echo(f"The key's role is {record.role}: it administers, and its requests to a model are refused.")
+    if not may_use(record.principal, model):
+        typer.echo(f"The key may use {', '.join(record.models)} only: a request for {model} is refused.")
 
 
 async def _source(parts: AdminParts, named: str) -> str:

@@ -1,4 +1,4 @@
-"""The rights of data subjects: erase what the vault keeps, and write the record of processing."""
+"""The rights of data subjects: erase what the vault keeps, shred its keys, and write the record of processing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.admin.acting import acting
 from gateway.admin.parts import AdminParts
 from gateway.admin.privacy import erase_conversation, erase_tenant, record_of_processing
 from gateway.commands._administer import administer, operator
@@ -30,21 +31,50 @@ def erase(
     if (conversation is None) != (key is None):
         typer.echo("--conversation and --key go together.", err=True)
         raise typer.Exit(2)
-    what = f"conversation {conversation!r} of key {key}" if conversation is not None else f"ALL conversations of tenant {tenant!r}"
+    everything = f"ALL conversations and the roster of tenant {tenant!r}"
+    what = f"conversation {conversation!r} of key {key}" if conversation is not None else everything
     if not yes:
         typer.confirm(f"Erase {what}? This can't be undone.", abort=True)
 
     async def work(parts: AdminParts) -> None:
         if conversation is not None and key is not None:
-            ring = key_source(Settings.from_process()).load()
+            assert parts.conversation_key is not None
             erased = await erase_conversation(
-                parts, operator(), tenant=tenant, key_id=key, header=conversation, conversation_key=ring.index_key("conversation")
+                parts, operator(), tenant=tenant, key_id=key, header=conversation, conversation_key=parts.conversation_key
             )
         else:
             erased = await erase_tenant(parts, operator(), tenant)
-        typer.echo(f"Erased {what} ({erased.conversations}).")
+        typer.echo(f"Erased {erased.conversations} conversations ({what}).")
+        if not erased.conversations:
+            typer.echo("There was nothing (any more): a conversation ends by its retention too.", err=True)
         if not erased.compacted:
             typer.echo("The store did not rewrite its append-only file; deleted bytes may still lie on its disk.", err=True)
+
+    administer(work)
+
+
+@app.command(name="rotate-key")
+def rotate_key(
+    retire: Annotated[str | None, typer.Option(help="Also remove this key: whatever it wrapped can never be read again.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Add a key to the key ring; new conversations are wrapped by it, old ones when they are next used. Restart the gateways after it.
+
+    With --retire an old key goes for good, and with it what backups of the store still hold of conversations under it.
+    """
+    settings = Settings.from_process()
+    path, source = settings.master_key_path, key_source(settings)
+    if retire is not None and not yes:
+        typer.confirm(f"Remove the key {retire!r} from {path}? Conversations under it are lost. This can't be undone.", abort=True)
+
+    async def work(parts: AdminParts) -> None:
+        ring = source.load()
+        changed = ring.rotated() if retire is None else ring.retired(retire)
+        action = "privacy.rotate_key" if retire is None else "privacy.retire_key"
+        async with acting(parts, operator(), action, target=changed.current_id if retire is None else retire):
+            source.save(changed)
+        said = f"{changed.current_id} wraps from now on" if retire is None else f"{retire} is gone"
+        typer.echo(f"{path}: {said}. Copy the file to every replica, and restart the gateways.")
 
     administer(work)
 

@@ -69,7 +69,7 @@ def _await_store(settings: Settings) -> None:
 
 def _serve_here(settings: Settings) -> None:
     """One process, this one."""
-    _lean()
+    _lean(settings)
     from gateway.app import create_app
     from gateway.serving.draining_server import DrainingServer
 
@@ -83,7 +83,7 @@ def _serve_here(settings: Settings) -> None:
 def _serve_as_worker(settings: Settings, listener: socket.socket, pipe: Connection, parent_pid: int, warm: bool) -> None:
     """Runs in each worker's process."""
     end_with_parent(parent_pid)
-    _lean()
+    _lean(settings)
     from gateway.app import create_app
     from gateway.serving.draining_server import DrainingServer
 
@@ -98,13 +98,13 @@ def _serve_as_worker(settings: Settings, listener: socket.socket, pipe: Connecti
         raise SystemExit(EXIT_FAILED)
 
 
-def _lean() -> None:
+def _lean(settings: Settings) -> None:
     """The application is imported after this, once the libraries that it can spare are kept out."""
     from gateway.audit.log_filter import configure_logging
     from gateway.pii.lean_imports import without_training_libraries
 
     without_training_libraries()
-    configure_logging()
+    configure_logging(settings.log_level)
 
 
 def _spare_the_collector() -> None:

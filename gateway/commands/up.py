@@ -6,34 +6,32 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import signal
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from gateway.commands._supervised import run_until_stopped
 from gateway.serving import checks, demo, plan
 from gateway.serving.local_key import LocalKey
 from gateway.serving.relay import Relay
-from gateway.serving.supervisor import ChildFailedError, State, Status, Supervisor
 from gateway.settings import Settings
 
+if TYPE_CHECKING:
+    from gateway.commands._mpc_local import LocalMpc
+
 app = typer.Typer(help=__doc__)
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-COLOURS = {
-    State.READY: "green",
-    State.STARTING: "yellow",
-    State.WAITING: "dim",
-    State.STOPPED: "dim",
-    State.UNWELL: "red",
-    State.RESTARTING: "red",
-}
 EXIT_FAILED = 1
+
+
+class Extra(StrEnum):
+    """What can be started besides."""
+
+    MPC = "mpc"
 
 
 @app.command()
@@ -44,6 +42,10 @@ def up(
     show: Annotated[
         bool, typer.Option("--demo", help="Send one request with personal data, and show what the model server received.")
     ] = False,
+    extra: Annotated[
+        list[Extra] | None, typer.Option("--with", help="mpc: secret-shared inference too, all three processes on this machine.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also write what --demo shows to this file, as SVG.")] = None,
 ) -> None:
     """Start Valkey, vLLM on the CPU and the gateway, and keep them running until Ctrl-C.
 
@@ -51,6 +53,7 @@ def up(
     """
     console = Console()
     settings = Settings.from_process(upstream=upstream, port=port)
+    show = show or picture is not None
     if show and settings.env == "production":
         console.print("--demo shows plaintext on the terminal and is refused in production.", style="red")
         raise typer.Exit(EXIT_FAILED)
@@ -60,7 +63,8 @@ def up(
             console.print(Text.assemble(("✗ ", "red"), f"{each.name}: {each.found}\n  → {each.mend}"), soft_wrap=True)
         if wrong:
             raise typer.Exit(EXIT_FAILED)
-        raise typer.Exit(asyncio.run(_run(settings, vllm_python, show, console)))
+        mpc = _mpc(settings, show, console) if Extra.MPC in (extra or ()) else None
+        raise typer.Exit(asyncio.run(_run(settings, vllm_python, show, picture, mpc, console)))
 
 
 @contextlib.contextmanager
@@ -82,93 +86,50 @@ def _only_one(data_dir: Path, console: Console) -> Iterator[None]:
         yield
 
 
-async def _run(settings: Settings, vllm_python: Path, show: bool, console: Console) -> int:
+async def _run(settings: Settings, vllm_python: Path, show: bool, picture: Path | None, mpc: LocalMpc | None, console: Console) -> int:
     vllm = None if settings.upstream else plan.local_vllm(settings, vllm_python)
     upstream_url = settings.upstream or (vllm.base_url if vllm else "")
     relay = Relay(upstream_url) if show else None
     relaying = asyncio.create_task(relay.serve()) if relay else None
     key = LocalKey.of(settings, demonstrates=show)
-    screen = _Screen(console)
-    children = plan.children(settings, vllm, relay.base_url if relay else upstream_url, key.value)
-    supervisor = Supervisor(children, settings.data_dir / "logs", screen.changed)
-    stop = _stop_event()
-    try:
-        with screen.live(supervisor):
-            starting = asyncio.create_task(supervisor.start())
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
-            return 0
-        starting.result()
+    secret_shared = ([], None) if mpc is None else (mpc.children, mpc.config)
+    children = plan.children(settings, vllm, relay.base_url if relay else upstream_url, key.value, *secret_shared)
+
+    async def ready() -> None:
         model = await demo.first_model(settings.base_url, key.value) if key.value else plan.MODEL_NAME
         if relay and key.value:
-            await _demonstrate(settings, key.value, model, relay, console)
+            await _demonstrate(settings, key.value, model, relay, picture, console)
+            if mpc is not None:
+                await mpc.demonstrate(settings, key.value, console)
         key.remember(settings)
         _explain(settings, key, model, console)
-        await stop.wait()
-    except (ChildFailedError, demo.DemoError) as error:
-        console.print(Text(str(error), "red"), soft_wrap=True)
-        return EXIT_FAILED
-    else:
-        return 0
+
+    try:
+        return await run_until_stopped(children, settings.data_dir / "logs", console, ready)
     finally:
-        console.print("Stopping…")
-        ending = asyncio.create_task(supervisor.stop())
-        stop.clear()
-        impatience = asyncio.create_task(stop.wait())
-        await asyncio.wait([ending, impatience], return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        await asyncio.gather(ending, return_exceptions=True)
         if relay and relaying:
             relay.stop()
             await relaying
-        console.print("Stopped.")
 
 
-def _stop_event() -> asyncio.Event:
-    """Set by Ctrl-C, SIGTERM and a closed terminal."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop.set)
-    return stop
+def _mpc(settings: Settings, demonstrates: bool, console: Console) -> LocalMpc:
+    """The MPC processes of this machine; their libraries are an extra, so they are imported here."""
+    try:
+        from gateway.commands._mpc_local import LocalMpc
+        from mpc_inference.errors import MpcError
+    except ImportError as error:
+        console.print(
+            f"--with mpc needs {error.name}, which is not installed: make setup WITH=mpc, or pip install 'llmos[mpc]'", style="red"
+        )
+        raise typer.Exit(EXIT_FAILED) from None
+    try:
+        return LocalMpc.of(settings, console, demonstrates=demonstrates)
+    except MpcError as error:
+        console.print(Text(str(error), "red"), soft_wrap=True)
+        raise typer.Exit(EXIT_FAILED) from None
 
 
-class _Screen:
-    """The progress of the start: a table that is redrawn on a terminal, a line for each change elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self._started = False
-
-    def changed(self, status: Status) -> None:
-        if self._started and status.state in (State.READY, State.UNWELL, State.RESTARTING):
-            self.console.print(
-                Text.assemble(f"{status.name}: ", (status.state.value, COLOURS[status.state]), f" ({status.restarts} restarts)")
-            )
-        elif not self._started and not self.console.is_terminal:
-            self.console.print(f"{status.name}: {status.state.value}")
-
-    @contextlib.contextmanager
-    def live(self, supervisor: Supervisor) -> Iterator[None]:
-        if self.console.is_terminal:
-            with Live(console=self.console, refresh_per_second=4, get_renderable=lambda: _rows(supervisor.statuses)):
-                yield
-        else:
-            yield
-        self._started = True
-
-
-def _rows(statuses: list[Status]) -> Table:
-    rows = Table(box=None, show_header=False, padding=(0, 1))
-    for status in statuses:
-        clock = f"{status.elapsed_s:.0f} s" if status.state is State.STARTING else ""
-        rows.add_row(status.name, Text(status.state.value, COLOURS[status.state]), clock)
-    return rows
-
-
-async def _demonstrate(settings: Settings, key: str, model: str, relay: Relay, console: Console) -> None:
+async def _demonstrate(settings: Settings, key: str, model: str, relay: Relay, picture: Path | None, console: Console) -> None:
     console.print("\nOne request with personal data (all of it fictitious):")
     try:
         shown = await demo.run(settings.base_url, key, model, relay)
@@ -176,6 +137,9 @@ async def _demonstrate(settings: Settings, key: str, model: str, relay: Relay, c
         console.print(Text(f"The demonstration failed: {error}", "red"))
     else:
         console.print(demo.table(shown))
+        if picture is not None:
+            await asyncio.to_thread(picture.write_text, demo.picture(shown), "utf-8")
+            console.print(f"Drawn to {picture}.")
 
 
 def _explain(settings: Settings, key: LocalKey, model: str, console: Console) -> None:

@@ -20,6 +20,7 @@ from gateway.admin.parts import AdminParts
 from gateway.console.pages import ROUTES, Handler
 from gateway.console.visit import COOKIE, Visit
 from gateway.errors import LlmosError, NotFound, Unauthenticated
+from gateway.http.bounded_body import BoundedBody
 from gateway.stores.sessions import Session
 
 HEADERS = {
@@ -40,6 +41,7 @@ def console_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
         loader=PackageLoader("gateway.console"), autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.add_middleware(BoundedBody)
     app.mount("/static", StaticFiles(directory=Path(str(resources.files("gateway.console") / "static"))))
     for path, method, handler in ROUTES:
         app.router.add_route(path, _endpoint(handler, parts_of, templates), methods=[method])
@@ -55,7 +57,8 @@ def _endpoint(handler: Handler, parts_of: Callable[[], AdminParts], templates: E
             response = await handler(visit)
         except Unauthenticated as refused:
             visit.session = None
-            response = visit.page("sign_in", refused.status, error=refused.message if request.method == "POST" else None)
+            tried = request.method == "POST" or request.url.path.endswith("/oidc/callback")
+            response = visit.page("sign_in", refused.status, error=refused.message if tried else None)
         except LlmosError as failed:
             response = visit.page("error", failed.status, message=failed.message, code=failed.code)
         response.headers.update(HEADERS)

@@ -12,7 +12,7 @@ from html import escape
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 200, 44, 24, 10
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 900, 220, 48, 26, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Bar:
 
 
 def columns(title: str, bars: Sequence[Bar], every: int = 1) -> Markup:
-    """Stacked columns from left to right; every `every`-th has its label."""
+    """Stacked columns from left to right; every `every`-th has its label, counted from the right, where the newest stands."""
     top = _round_up(max((bar.total for bar in bars), default=0.0))
     plot = HEIGHT - BOTTOM - TOP
     step = (WIDTH - LEFT) / max(len(bars), 1)
@@ -45,7 +45,7 @@ def columns(title: str, bars: Sequence[Bar], every: int = 1) -> Markup:
             if height > 0:
                 place = f'x="{x + step * 0.12:.1f}" y="{y:.1f}" width="{step * 0.76:.1f}" height="{height:.1f}"'
                 drawn.append(f'<rect class="{escape(name)}" {place} rx="1.5"/>')
-        if index % every == 0:
+        if (len(bars) - 1 - index) % every == 0:
             drawn.append(f'<text class="tick" x="{x + step / 2:.1f}" y="{HEIGHT - 7}" text-anchor="middle">{escape(bar.label)}</text>')
     return _svg(title, WIDTH, HEIGHT, drawn)
 

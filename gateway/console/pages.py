@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from gateway.access.roles import ROLES, Permission, may
 from gateway.admin.audit import verify_tenant
@@ -21,13 +21,15 @@ from gateway.admin.dry_run import Tried, try_policy
 from gateway.admin.keys import create_key, revoke_key, rotate_key
 from gateway.admin.policies import apply_policy, parse_policy, rollback_policy
 from gateway.admin.search import Wanted, search
-from gateway.admin.signing_in import sign_in
+from gateway.admin.signing_in import provider_address, sign_in, sign_in_by_code
 from gateway.console.charts import Bar, columns, rows
 from gateway.console.models import alias_rolled_back, rounds
 from gateway.console.traffic import HOURS, traffic
-from gateway.console.visit import COOKIE, LANGUAGE_COOKIE, PAGES, Visit
+from gateway.console.visit import COOKIE, LANGUAGE_COOKIE, PAGES, STATE_COOKIE, Visit
 from gateway.console.words import LANGUAGES
 from gateway.errors import BadRequest, InvalidPolicy, LlmosError, NotFound
+from gateway.exchange import Principal
+from gateway.stores.sessions import SIGN_IN_S
 from policies.diff import diff
 from policies.explain import explain
 from policies.load import pack_names, pack_text
@@ -57,13 +59,34 @@ async def home(visit: Visit) -> Response:
 async def signed_in(visit: Visit) -> Response:
     visit.session = None  # a sign-in begins a session of its own: the old one's token proves nothing here
     fields = await visit.form()
-    request = visit.request
-    principal = await sign_in(visit.parts, fields.get("credential", "").strip(), request.client.host if request.client else "")
+    principal = await sign_in(visit.parts, fields.get("credential", "").strip(), visit.peer)
+    return await _begun(visit, principal, visit.to(""))
+
+
+async def at_the_provider(visit: Visit) -> Response:
+    """To the OIDC provider's sign-in."""
+    address, state = await provider_address(visit.parts)
+    response = RedirectResponse(address, status_code=303)
+    # Lax, since the browser comes back from another site; it proves only that the sign-in was begun in this browser
+    response.set_cookie(STATE_COOKIE, state, httponly=True, samesite="lax", secure=visit.is_secure, max_age=SIGN_IN_S, path=visit.path)
+    return response
+
+
+async def back_from_the_provider(visit: Visit) -> Response:
+    """A page that goes on by itself: a redirect would still count as the other site's, and the browser would keep the cookie back."""
+    visit.session = None
+    query, cookies = visit.request.query_params, visit.request.cookies
+    state, kept_state = query.get("state", ""), cookies.get(STATE_COOKIE, "")
+    principal = await sign_in_by_code(visit.parts, state, kept_state, query.get("code", ""), visit.peer)
+    response = await _begun(visit, principal, visit.page("signed_in"))
+    response.delete_cookie(STATE_COOKIE, path=visit.path)
+    return response
+
+
+async def _begun(visit: Visit, principal: Principal, response: Response) -> Response:
     session = await visit.parts.sessions.begin(principal)
-    await visit.parts.audit.admin({"action": "sign_in", "actor": principal.key_id, "role": principal.role})
-    response = visit.to("")
-    secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, session.token, httponly=True, samesite="strict", secure=secure, path=request.scope.get("root_path") or "/")
+    await visit.parts.audit.admin({"action": "sign_in", "actor": principal.key_id, "role": principal.role, "outcome": "ok"})
+    response.set_cookie(COOKIE, session.token, httponly=True, samesite="strict", secure=visit.is_secure, path=visit.path)
     return response
 
 
@@ -72,7 +95,7 @@ async def signed_out(visit: Visit) -> Response:
     if visit.session is not None:
         await visit.parts.sessions.end(visit.session.token)
     response = visit.to("")
-    response.delete_cookie(COOKIE, path=visit.request.scope.get("root_path") or "/")
+    response.delete_cookie(COOKIE, path=visit.path)
     return response
 
 
@@ -222,7 +245,10 @@ async def traffic_page(visit: Visit) -> Response:
     visit.needs(Permission.READ_AUDIT)
     seen = await traffic(visit.parts.audit, time.time())
     hours = [
-        Bar(f"-{HOURS - 1 - i}", tuple((kind, float(counts[kind])) for kind in ("served", "refused", "failed")))
+        Bar(
+            f"−{ago} h" if (ago := HOURS - 1 - i) else visit.words("now"),
+            tuple((kind, float(counts[kind])) for kind in ("served", "refused", "failed")),
+        )
         for i, counts in enumerate(reversed(seen.by_hour))
     ]
     totals: dict[str, float] = {}
@@ -233,7 +259,7 @@ async def traffic_page(visit: Visit) -> Response:
         "traffic",
         seen=seen,
         hours=hours,
-        chart=columns(visit.words("Requests by hour"), hours, every=3),
+        chart=columns(visit.words("Requests by hour"), hours, every=4),
         entity_chart=rows(visit.words("Detected values by entity"), entities),
     )
 
@@ -317,6 +343,8 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("/", "GET", home),
     ("/sign-in", "POST", signed_in),
     ("/sign-out", "POST", signed_out),
+    ("/oidc/start", "GET", at_the_provider),
+    ("/oidc/callback", "GET", back_from_the_provider),
     ("/language", "GET", language),
     ("/playground", "GET", playground),
     ("/playground", "POST", played),

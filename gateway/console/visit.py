@@ -22,6 +22,7 @@ from gateway.stores.sessions import Session
 
 COOKIE = "llmos_console"
 LANGUAGE_COOKIE = "llmos_language"
+STATE_COOKIE = "llmos_oidc_state"
 PAGES = (
     ("playground", "Playground", Permission.DRY_RUN),
     ("policies", "Policies", Permission.READ_POLICIES),
@@ -50,6 +51,20 @@ class Visit:
         assert self.session is not None
         return self.session.principal
 
+    @property
+    def peer(self) -> str:
+        """The network address that the request came from."""
+        return self.request.client.host if self.request.client else ""
+
+    @property
+    def is_secure(self) -> bool:
+        return self.request.url.scheme == "https"
+
+    @property
+    def path(self) -> str:
+        """Of cookies: the console's own."""
+        return self.request.scope.get("root_path") or "/"
+
     def needs(self, permission: Permission) -> Session:
         """Raises Unauthenticated without a session, Forbidden without the permission."""
         if self.session is None:
@@ -77,6 +92,7 @@ class Visit:
             here=name,
             principal=principal,
             csrf=self.session.csrf if self.session is not None else "",
+            oidc=self.parts.oidc_login is not None,
             root=self.request.scope.get("root_path", ""),
             can={permission.name: principal is not None and may(principal, permission) for permission in Permission},
             **values,

@@ -31,6 +31,9 @@ _CHINESE = {
     "Health": "健康状况",
     "Sign in": "登录",
     "Sign out": "退出",
+    "Sign in with your organisation's account": "使用组织账户登录",
+    "You are signed in": "您已登录",
+    "Go on": "继续",
     "Skip to content": "跳到正文",
     "Main": "主导航",
     "Admin key or OIDC token": "管理密钥或 OIDC 令牌",
@@ -91,6 +94,7 @@ _CHINESE = {
     "Spent by day (ε)": "每日消耗（ε）",
     "No policy with a privacy budget has been used yet.": "尚未使用带隐私预算的策略。",
     "Request": "请求",
+    "Request or act": "请求或操作",
     "Outcome": "结果",
     "Kind": "类型",
     "Search": "搜索",
@@ -115,7 +119,8 @@ _CHINESE = {
     "does not answer": "无响应",
     "Language": "语言",
     "Error": "错误",
-    "Hours ago": "小时前",
+    "Hour": "小时",
+    "now": "现在",
     "any": "任意",
 }
 

@@ -73,7 +73,7 @@ def amounts(budget: Budget, loss: Loss) -> tuple[int, ...]:
 def zcdp_cap(epsilon: float, delta: float) -> float:
     """The rho that gives (epsilon, delta): epsilon = rho + 2 sqrt(rho ln(1/delta)) (Bun & Steinke 2016, Prop. 1.3), solved for rho."""
     log_delta = math.log(1 / delta)
-    return (math.sqrt(log_delta + epsilon) - math.sqrt(log_delta)) ** 2 * _UNDER
+    return (epsilon / (math.sqrt(log_delta + epsilon) + math.sqrt(log_delta))) ** 2 * _UNDER  # (sqrt(L + epsilon) - sqrt(L))^2
 
 
 def rdp_cap(epsilon: float, delta: float, order: float) -> float:

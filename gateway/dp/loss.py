@@ -63,8 +63,9 @@ def exponential_epsilon(clip: float, temperature: float, candidates: int | None 
     if candidates is None or groups > 1:
         return standard
     a, others = clip / temperature, candidates - 1
-    exact = math.log1p(others * math.exp(a)) - math.log1p(others * math.exp(-a))
-    return min(standard, exact * (1 + 1e-12))  # far more than the error of these five operations
+    # ln((1 + others e^a) / (1 + others e^-a)), written without a difference of near numbers
+    exact = math.log1p(2 * others * math.sinh(a) / (1 + others * math.exp(-a)))
+    return min(standard, exact * (1 + 1e-12))  # far more than the error of these operations
 
 
 def per_token(rule: TokenRule | EnsembleRule) -> Loss:

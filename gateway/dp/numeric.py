@@ -16,12 +16,16 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, cast
 
-import opendp.prelude as dp
+from opendp.combinators import make_zCDP_to_approxDP
+from opendp.domains import atom_domain
+from opendp.measurements import make_gaussian, make_laplace, make_randomized_response
+from opendp.metrics import absolute_distance
+from opendp.mod import enable_features
 
 from gateway.dp.exact import written
 from policies.dp_schema import Leaf, Scalar
 
-dp.enable_features("contrib")
+enable_features("contrib")  # opendp.prelude would import scikit-learn and more, where they are installed: seconds at every start
 
 Release = Callable[[Any], Any]
 _NUDGE = 1.0 + 1e-12  # by which a scale grows until OpenDP's map, which is rounded up, is within the declared loss
@@ -40,7 +44,7 @@ def gaussian_rho(epsilon: float, delta: float) -> float:
     Bisected; the simple bound (sqrt(L + epsilon) - sqrt(L))^2 with L = ln(1/delta) (Bun & Steinke 2016, Prop. 1.3) starts it.
     """
     log_delta = math.log(1 / delta)
-    low = (math.sqrt(log_delta + epsilon) - math.sqrt(log_delta)) ** 2
+    low = (epsilon / (math.sqrt(log_delta + epsilon) + math.sqrt(log_delta))) ** 2 * (1 - 1e-12)
     high = low * 8 + epsilon
     for _ in range(60):
         middle = (low + high) / 2
@@ -52,8 +56,8 @@ def gaussian_rho(epsilon: float, delta: float) -> float:
 
 
 def _gaussian_epsilon(noise_multiplier: float, delta: float) -> Fraction:
-    measurement = dp.m.make_gaussian(dp.atom_domain(T=float, nan=False), dp.absolute_distance(T=float), scale=noise_multiplier)
-    converted: Any = dp.c.make_zCDP_to_approxDP(measurement)
+    measurement = make_gaussian(atom_domain(T=float, nan=False), absolute_distance(T=float), scale=noise_multiplier)
+    converted: Any = make_zCDP_to_approxDP(measurement)
     return Fraction(float(converted.map(1.0).epsilon(delta)))
 
 
@@ -61,18 +65,19 @@ def _gaussian_epsilon(noise_multiplier: float, delta: float) -> Fraction:
 def number_release(leaf: Leaf) -> Release:
     """Value in the leaf's bounds -> noised value (float, or int), not clamped again. Raises ArithmeticError where OpenDP disagrees."""
     integer = leaf.kind == "integer"
-    kind: Any = int if integer else float
-    domain = dp.atom_domain(T=int) if integer else dp.atom_domain(T=float, nan=False)
-    metric = dp.absolute_distance(T=kind)
+    kind: Any = "i64" if integer else float  # OpenDP's `int` has 32 bits
+    domain = atom_domain(T="i64") if integer else atom_domain(T=float, nan=False)
+    metric = absolute_distance(T=kind)
     distance = int(leaf.sensitivity) if integer else leaf.sensitivity
     if leaf.mechanism == "laplace":
-        make, scale, declared = dp.m.make_laplace, laplace_scale(leaf.sensitivity, leaf.epsilon), leaf.epsilon
+        make: Any = make_laplace
+        scale, declared = laplace_scale(leaf.sensitivity, leaf.epsilon), leaf.epsilon
     else:
         declared = gaussian_rho(leaf.epsilon, leaf.delta)
-        make, scale = dp.m.make_gaussian, leaf.sensitivity / math.sqrt(2 * declared)
+        make, scale = make_gaussian, leaf.sensitivity / math.sqrt(2 * declared)
     for _ in range(_NUDGES):
         measurement = make(domain, metric, scale=scale)
-        if _loss(measurement, distance) <= written(declared):
+        if _within(measurement, distance, declared):
             return cast(Release, measurement)
         scale *= _NUDGE
     raise ArithmeticError("the mechanism would spend more than the policy declares; nothing was released")
@@ -86,13 +91,14 @@ def category_release(categories: tuple[Scalar, ...], epsilon: float) -> Release:
     truth = 1.0 / (1.0 + (size - 1) * math.exp(-epsilon))
     # OpenDP takes the probability of the truth; lower it until its own map is within epsilon.
     while True:
-        measurement = dp.m.make_randomized_response(indices, prob=truth)
-        if _loss(measurement, 1) <= written(epsilon):
+        measurement = make_randomized_response(indices, prob=truth)
+        if _within(measurement, 1, epsilon):
             break
         truth = truth - max(math.ulp(truth), (1.0 - truth) * 1e-13)
     return cast(Release, measurement)
 
 
-def _loss(measurement: Any, distance: float) -> Fraction:
-    """What OpenDP says that a release costs for inputs at this distance: epsilon, or rho for a Gaussian."""
-    return Fraction(float(measurement.map(distance)))
+def _within(measurement: Any, distance: float, declared: float) -> bool:
+    """Whether OpenDP says that a release for inputs at this distance costs at most that: epsilon, or rho for a Gaussian."""
+    loss = float(measurement.map(distance))
+    return math.isfinite(loss) and Fraction(loss) <= written(declared)

@@ -115,6 +115,11 @@ def private_body(
     return body | {"stream": True, "stream_options": {"include_usage": True}} if stream else body
 
 
+def local_body(scrubbed: Mapping[str, Any], *, max_tokens: int) -> Json:
+    """The body for a model whose tokens the gateway draws itself (`gateway.dp.local_draw`): no sampling parameter at all."""
+    return {**{name: scrubbed[name] for name in ("messages", "prompt") if name in scrubbed}, "max_tokens": max_tokens}
+
+
 def group_records(records: Sequence[str], groups: int) -> list[list[str]]:
     """Assign records to `groups` disjoint groups by index alone: record i to group i mod s. A group may be empty."""
     return [list(records[g::groups]) for g in range(groups)]
@@ -125,11 +130,15 @@ def group_messages(messages: Sequence[Json], groups: Sequence[Sequence[str]]) ->
     return [[*messages, {"role": "user", "content": "Records:\n" + "\n".join(f"- {r}" for r in records)}] for records in groups]
 
 
-def check_answer(vocabulary: int, answer: Mapping[str, Any]) -> None:
-    """Raise UpstreamFailed where an answer or a stream event shows that the plugin did not draw it."""
-    sentinel = ProvenModel(vocabulary, _PROVEN_INTERFACE).sentinel
+def check_answer(vocabulary: int | None, answer: Mapping[str, Any]) -> None:
+    """Raise UpstreamFailed where an answer or a stream event shows that the plugin did not draw it.
+
+    `vocabulary` is None where the gateway drew the tokens itself: there is no plugin and no sentinel then.
+    """
+    sentinel = None if vocabulary is None else ProvenModel(vocabulary, _PROVEN_INTERFACE).sentinel
     for choice in answer.get("choices") or ():
-        if choice.get("stop_reason") == sentinel or choice.get("finish_reason") not in (None, "stop", "length"):
+        trapped = sentinel is not None and choice.get("stop_reason") == sentinel
+        if trapped or choice.get("finish_reason") not in (None, "stop", "length"):
             raise UpstreamFailed("the model server answered without private sampling; nothing was released from this step on")
         if choice.get("logprobs") is not None:
             raise UpstreamFailed("the model server sent logprobs on a DP route; nothing was released")

@@ -41,6 +41,7 @@ class Edge:
             return
         request_id = "req_" + secrets.token_hex(12)
         scope[REQUEST_ID] = request_id
+        state = scope["app"].state  # read here: below a mount the scope names the mounted application
         header = (b"x-request-id", request_id.encode())
         begun = False
 
@@ -48,7 +49,7 @@ class Edge:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                leaving = (b"connection", b"close") if scope["app"].state.draining else None
+                leaving = (b"connection", b"close") if state.draining else None
                 message["headers"] = [*message.get("headers", ()), header, *([leaving] if leaving else [])]
             await send(message)
 

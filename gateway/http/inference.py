@@ -67,7 +67,7 @@ class WireCall:
             if name == b"authorization":
                 self.authorization = value.decode("latin-1")
             elif name == CONVERSATION_HEADER:
-                self.conversation = value[:_MAX_CONVERSATION_BYTES].decode("latin-1")
+                self.conversation = value[:_MAX_CONVERSATION_BYTES].decode("latin-1") or None
         self.client_is_gone = False
         self._sent: Json | None = None
         self.deadline: asyncio.Timeout | None = None

@@ -27,6 +27,7 @@ class WireLimits:
     max_body_bytes: int
     request_timeout_s: float
     max_concurrent_requests: int
+    metrics_need_key: bool = False  # whether /metrics asks for a key whose role may read it
     may_show_sent: bool = False  # whether a client may see what went to the model in place of its words
 
 

@@ -1,8 +1,9 @@
 """GET /metrics in Prometheus' text format: counts and times under labels out of closed sets.
 
-It is the pipeline's `Meter`. Labels are stages, API names, error codes, entity types and actions; no tenant, key or model, since those
-grow without bound. Entity types come from policies; past `MAX_ENTITIES` further ones count as OTHER. With several workers the page is
-the sum of all: `llmos serve` sets the library's own variable PROMETHEUS_MULTIPROC_DIR before it starts them.
+In production it asks for a key of a role that may read metrics: exact counts would undo the noise of the statistics that an analyst
+gets instead. It is the pipeline's `Meter`. Labels are stages, API names, error codes, entity types and actions; no tenant, key or
+model, since those grow without bound. Entity types come from policies; past `MAX_ENTITIES` further ones count as OTHER. With several
+workers the page is the sum of all: `llmos serve` sets the library's own variable PROMETHEUS_MULTIPROC_DIR before it starts them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.access.roles import Permission, require
+from gateway.errors import Unauthenticated
 from gateway.exchange import Api, Target
+from gateway.pipeline import Parts
 
 MAX_ENTITIES = 100
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -79,10 +83,22 @@ class PrometheusMeter:
 
 
 async def metrics(request: Request) -> Response:
-    """The page that Prometheus scrapes."""
+    """The page that Prometheus scrapes. Raises Unauthenticated, Forbidden and TooManyAttempts where it asks for a key."""
+    if request.app.state.metrics_need_key:
+        await _check_reader(request)
     meter: PrometheusMeter = request.app.state.meter
     registry = meter.registry
     if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
         MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _check_reader(request: Request) -> None:
+    parts: Parts = request.app.state.parts
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    principal = await parts.keys.find(key.strip()) if scheme.lower() == "bearer" else None
+    if principal is None:
+        await parts.attempts.failed(request.client.host if request.client else "")
+        raise Unauthenticated("Send a key of the role `monitor` as `Authorization: Bearer …` (Prometheus: authorization.credentials_file).")
+    require(principal, Permission.READ_METRICS)

@@ -24,6 +24,7 @@ from gateway.http.health import Check
 from gateway.http.inference import InferenceEndpoint
 from gateway.http.limits import Gate, WireLimits
 from gateway.http.metrics import PrometheusMeter, metrics
+from gateway.http.relay import RelayEndpoint
 from gateway.http.replies import error_headers
 from gateway.pipeline import Parts
 
@@ -56,6 +57,7 @@ def assemble(limits: WireLimits, opener: Opener) -> FastAPI:
             app.state.parts = opened.parts
             app.state.checks = opened.checks
             app.state.meter = meter
+            app.state.metrics_need_key = limits.metrics_need_key
             gate.changed = meter.in_progress.set
             yield
 
@@ -64,6 +66,7 @@ def assemble(limits: WireLimits, opener: Opener) -> FastAPI:
     app.state.draining = False  # set by the server that runs the application, when it is told to stop
     for path, api in INFERENCE.items():
         app.router.routes.append(Route(path, InferenceEndpoint(api, limits, gate), methods=["POST"]))
+    app.router.routes.append(Route("/v1/mpc/relay", RelayEndpoint(limits, gate), methods=["POST"]))
     app.router.routes.append(Route("/metrics", metrics, methods=["GET"]))
     app.include_router(health.router)
     app.include_router(models.router)

@@ -12,11 +12,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from gateway.errors import DetectorFailed
 from gateway.exchange import IssuedValue, Span
 from gateway.pii.answer_patterns import find_patterns
 from gateway.pii.answer_scan import AnswerScan, ScanRule
 from gateway.pii.json_strings import JsonStrings, encoded
-from gateway.pii.restore import Lexicon, fold
+from gateway.pii.restore import IssuedValues, Lexicon, fold
 from gateway.pii.stream_restore import Piece, StreamRestorer
 from gateway.ports import Detector
 from policies.schema import Policy
@@ -33,7 +34,8 @@ class AnswerRules:
 
     `caller_texts` are the request's texts before replacing: a value that stands there is the caller's own. `private_output` says
     that the route claims differential privacy: then neither they nor `issued` are used. `detector` is needed where the policy
-    scans by `ner`.
+    scans by `ner`; `tenant` is whose roster then counts. A roster may hold the people whose privacy is claimed, so that a
+    private output is searched without it.
     """
 
     def __init__(
@@ -44,11 +46,15 @@ class AnswerRules:
         *,
         detector: Detector | None = None,
         find: Callable[[str], Sequence[Span]] = find_patterns,
+        tenant: str | None = None,
         private_output: bool = False,
     ) -> None:
         if policy.response.scan == "ner" and detector is None:
             raise ValueError("the policy scans answers by ner, which needs a detector")
-        self.lexicon = Lexicon(issued if policy.response.restore and not private_output else ())
+        if private_output or not policy.response.restore:
+            self.lexicon = Lexicon(())
+        else:
+            self.lexicon = issued.lexicon if isinstance(issued, IssuedValues) else Lexicon(issued)
         self.scan: ScanRule | None = None
         if policy.response.scan != "off":
             caller_text = "" if private_output else fold("\n".join(caller_texts))
@@ -58,7 +64,12 @@ class AnswerRules:
 
             async def by_detector(text: str) -> Sequence[Span]:
                 assert detector is not None
-                return (await detector.detect([text], policy))[0]
+                try:
+                    return (await detector.detect([text], policy, tenant=None if private_output else tenant))[0]
+                except DetectorFailed:
+                    if policy.on_failure.answer_scan == "stop":
+                        raise
+                    return find(text)
 
             sentences = policy.response.scan == "ner"
             self.scan = ScanRule(by_detector if sentences else by_patterns, sentences, policy, caller_text)

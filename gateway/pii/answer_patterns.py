@@ -49,7 +49,7 @@ _TABLE: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("SECRET", r"(-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\z))", _always),
     ("EMAIL_ADDRESS", r"\b([A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,4})\b", _always),
     ("SECRET", r"\b([a-z][a-z0-9+.\-]{1,12}://[^\s/:@]{1,64}:[^\s/@]{1,64}@[^\s]{1,120})", _always),
-    ("SECRET", r"\b(eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,})", _always),
+    ("SECRET", r"\b(eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)*)", _always),
     (
         "SECRET",
         r"\b((?:sk-(?:proj-|ant-)?|[sr]k_live_|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|hf_)[A-Za-z0-9_\-]{16,200}"

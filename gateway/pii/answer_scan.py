@@ -2,7 +2,7 @@
 
 It stands after the restorer. Text is held back in segments whose limits depend on the text alone, never on how it was cut into chunks:
   - patterns: a word without a digit, an at-sign or unusual length goes out when it ends. One with such a sign holds the text from
-    there until four plain words follow, or 256 characters;
+    there until four plain words follow, or 256 characters (8,192 for a private key's block or a JSON web token);
   - ner: a sentence, or 400 characters.
 A segment is searched with what went out just before it as context; what is found is masked, unless it was restored, or the caller's own
 text has it. It does NOT find what the finder misses, nor data that is spread over more than one segment.
@@ -34,7 +34,8 @@ _SIGN = re.compile(r"[0-9@＠]|://|-----|eyJ|\S{20}")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s|[。！？\n]")
 _SPACE = re.compile(r"\s")
 _KEY_OPEN = "-----BEGIN "
-_KEY_CLOSE = "-----END "
+_KEY_CLOSE = re.compile(r"-----END [A-Z0-9 ]{0,40}-----")
+_JWT_OPEN = "eyJ"  # a JSON web token is one word, and often a long one
 
 Finder = Callable[[str], Awaitable[Sequence[Span]]]
 
@@ -84,11 +85,12 @@ class AnswerScan:
         while True:
             found = _BREAK.search(self._held, self._seen)
             end = found.end() if found else 0
-            if not found or end - self._word > _WORD_LIMIT:
-                if len(self._held) - self._word < _WORD_LIMIT:
+            limit = _KEY_LIMIT if _JWT_OPEN in self._held[self._word : self._word + _WORD_LIMIT] else _WORD_LIMIT
+            if not found or end - self._word > limit:
+                if len(self._held) - self._word < limit:
                     self._seen = len(self._held)
                     break
-                end = self._word + _WORD_LIMIT
+                end = self._word + limit
             if _SIGN.search(self._held, self._word, end):
                 self._hot, self._quiet = True, 0
             elif self._hot:
@@ -125,7 +127,9 @@ class AnswerScan:
         return "".join(out)
 
     def _in_key(self) -> bool:
-        return self._held.rfind(_KEY_OPEN) > self._held.rfind(_KEY_CLOSE)
+        """Whether a private key's block is open in what was looked at (what came after it must not count: it may come later)."""
+        opened = self._held.rfind(_KEY_OPEN, 0, self._word)
+        return opened >= 0 and _KEY_CLOSE.search(self._held, opened, self._word) is None
 
     async def _release(self, end: int, *, search: bool, keep: int = 0) -> str:
         """Let _held[:end) go, masked; with `keep`, leave the last that many characters before `end`, and no value cut."""

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
 from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
 
 from gateway.exchange import Span
+from gateway.pii.address_parts import join_addresses
 from gateway.pii.language_models import LanguageModels
 from gateway.pii.policy_digest import policy_digest
+from gateway.pii.reading import Reading
 from gateway.pii.recognizers.base import LANGUAGE, Recognizer
 from gateway.pii.recognizers.custom import PolicyRecognizer
 from gateway.pii.recognizers.names import NAMED_ENTITIES
 from gateway.pii.recognizers.registry import built_in
-from gateway.pii.spans import resolve
+from gateway.pii.roster.match import Roster
+from gateway.pii.spans import join_names, resolve
 from policies.schema import Action, Policy
 
 _PLANS_KEPT = 256
@@ -64,25 +68,29 @@ class TextDetector:
         self._models.load()
         self._recognizers = built_in()
 
-    def detect(self, text: str, policy: Policy) -> tuple[Span, ...]:
-        """The spans of one text: sorted, not overlapping, of the policy's entities at the policy's scores.
+    def detect(self, text: str, policy: Policy, roster: Roster | None = None) -> tuple[Span, ...]:
+        """`detect_all` of one text."""
+        return self.detect_all([text], policy, roster)[0]
+
+    def detect_all(self, texts: Sequence[str], policy: Policy, roster: Roster | None = None) -> list[tuple[Span, ...]]:
+        """The spans of each text: sorted, not overlapping, of the policy's entities at the policy's scores.
+
+        The people of the roster are found whatever the policy's entities and scores are; only its `allow` lets one of their
+        values be.
 
         Raises:
             ValueError: a pattern of the policy is not RE2; the message names the pattern, never the text.
         """
         plan = self.plan(policy)
-        if plan.engine is None or not text:
-            return ()
-        reading = self._models.read(text, plan.languages)
-        results = plan.engine.analyze(reading.text, LANGUAGE, entities=list(plan.entities), nlp_artifacts=reading)
-        spans = []
-        for result in results:
-            start, end = _trimmed(reading.text, result.start, result.end)
-            if start < end and result.score >= plan.thresholds[result.entity_type]:
-                value = reading.text[start:end]
-                if not any(own.allows(value) for own in plan.custom):
-                    spans.append(Span(start, end, result.entity_type, float(result.score)))
-        return resolve(spans, plan.allowed)
+        readings: Sequence[Reading | None] = [None] * len(texts) if plan.engine is None else self._models.read_all(texts, plan.languages)
+        found = []
+        for text, reading in zip(texts, readings, strict=True):
+            spans = roster.find(text) if roster is not None else []
+            if reading is not None:
+                spans.extend(_recognized(reading, plan))
+                spans += [*join_names(reading.text, spans), *join_addresses(reading.text, spans)]
+            found.append(resolve(spans, plan.allowed))
+        return found
 
     def plan(self, policy: Policy) -> Plan:
         """The plan of a policy, kept for the last 256 policies."""
@@ -121,6 +129,20 @@ class TextDetector:
             languages=tuple(policy.languages) if set(entities) & set(NAMED_ENTITIES) else (),
             engine=engine,
         )
+
+
+def _recognized(reading: Reading, plan: Plan) -> Iterator[Span]:
+    """What the models and recognizers of a plan find in one text."""
+    assert plan.engine is not None
+    if not reading.text:
+        return
+    results = plan.engine.analyze(reading.text, LANGUAGE, entities=list(plan.entities), nlp_artifacts=reading)
+    for result in results:
+        start, end = _trimmed(reading.text, result.start, result.end)
+        if start < end and result.score >= plan.thresholds[result.entity_type]:
+            value = reading.text[start:end]
+            if not any(own.allows(value) for own in plan.custom):
+                yield Span(start, end, result.entity_type, float(result.score))
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:

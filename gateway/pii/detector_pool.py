@@ -20,6 +20,7 @@ from gateway.errors import DetectorFailed
 from gateway.exchange import Span
 from gateway.pii.detector_worker import FRAME_HEADER
 from gateway.pii.policy_digest import policy_digest
+from gateway.pii.roster.current import RosterFile
 from policies.schema import Policy
 
 _BATCH_CODE_POINTS = 8_000  # texts of a request are grouped into jobs of about this size, so that workers share them
@@ -105,7 +106,7 @@ class _Worker:
 
 
 class DetectorPool:
-    """A `Detector` of `workers` processes.
+    """Detection by `workers` processes.
 
     Args:
         workers: processes, each about 300 MB and one core.
@@ -169,8 +170,8 @@ class DetectorPool:
         """The process ids, for health checks and tests."""
         return tuple(worker.pid for worker in self._all)
 
-    async def detect(self, texts: Sequence[str], policy: Policy) -> list[tuple[Span, ...]]:
-        """The spans of each text.
+    async def detect(self, texts: Sequence[str], policy: Policy, *, roster: RosterFile | None = None) -> list[tuple[Span, ...]]:
+        """The spans of each text; `roster` names the people to find besides.
 
         Raises:
             DetectorFailed: a worker died, the time limit passed, too many requests wait, or the pool isn't running.
@@ -178,9 +179,10 @@ class DetectorPool:
         if not texts:
             return []
         digest = policy_digest(policy)
+        known = None if roster is None else {"path": str(roster.path), "key": roster.key.hex()}
         jobs = []
         for batch in _batches(texts):
-            request = {"digest": digest.hex(), "policy": policy.model_dump(mode="json"), "texts": batch}
+            request = {"digest": digest.hex(), "policy": policy.model_dump(mode="json"), "roster": known, "texts": batch}
             hung_after_s = _HUNG_AFTER_S + _HUNG_AFTER_S_PER_CODE_POINT * sum(map(len, batch))
             jobs.append(self._spawn(self._job(json.dumps(request, separators=(",", ":")).encode(), len(batch), hung_after_s)))
         # Shielded: a caller's cancellation must not leave a worker with half an answer in its pipe.

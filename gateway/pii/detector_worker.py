@@ -13,9 +13,11 @@ import os
 import signal
 import struct
 import sys
+from pathlib import Path
 from typing import IO, Any
 
 FRAME_HEADER = struct.Struct(">I")
+_ROSTERS_KEPT = 64  # mapped files, not memory of their own
 
 
 def read_frame(stream: IO[bytes]) -> Any | None:
@@ -41,6 +43,7 @@ def serve(source: IO[bytes], sink: IO[bytes], languages: tuple[str, ...]) -> Non
     without_training_libraries()
     from gateway.pii.detect import TextDetector
     from gateway.pii.language_models import LanguageModels
+    from gateway.pii.roster.match import Roster
     from policies.schema import Policy
 
     detector = TextDetector(LanguageModels(languages))
@@ -51,6 +54,7 @@ def serve(source: IO[bytes], sink: IO[bytes], languages: tuple[str, ...]) -> Non
         return
     write_frame(sink, {"ready": True})
     policies: dict[str, Policy] = {}
+    rosters: dict[str, Roster] = {}
     while (request := read_frame(source)) is not None:
         try:
             policy = policies.get(request["digest"])
@@ -58,9 +62,17 @@ def serve(source: IO[bytes], sink: IO[bytes], languages: tuple[str, ...]) -> Non
                 if len(policies) >= 256:
                     policies.clear()
                 policy = policies[request["digest"]] = Policy.model_validate(request["policy"])
+            roster = None
+            if request["roster"] is not None:
+                path = request["roster"]["path"]
+                roster = rosters.get(path)
+                if roster is None:
+                    if len(rosters) >= _ROSTERS_KEPT:
+                        rosters.clear()
+                    roster = rosters[path] = Roster.open(Path(path), bytes.fromhex(request["roster"]["key"]))
             spans = [
-                [[span.start, span.end, span.entity, round(span.score, 4)] for span in detector.detect(text, policy)]
-                for text in request["texts"]
+                [[span.start, span.end, span.entity, round(span.score, 4)] for span in found]
+                for found in detector.detect_all(request["texts"], policy, roster)
             ]
             write_frame(sink, {"spans": spans})
         except Exception as error:  # the class alone: a message may quote the text

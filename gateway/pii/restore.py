@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Literal
 
 from gateway.exchange import IssuedValue
@@ -145,7 +146,7 @@ class Lexicon:
                     return NEED_MORE
                 node, at = node.children[" "], end
                 continue
-            following = node.children.get(fold(ch))
+            following = node.children.get(ch) or node.children.get(fold(ch))  # most characters are folded already
             if following is None and ch == "\\":
                 if at + 1 >= length:
                     if not final:
@@ -201,6 +202,14 @@ class Lexicon:
             node = following
         if form not in node.forms:
             node.forms = [*node.forms, form]
+
+
+class IssuedValues(tuple[IssuedValue, ...]):
+    """The issued values of one request and their lexicon, built once for the check of the request and the answer."""
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        return Lexicon(self)
 
 
 def _unfolded(children: Iterable[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""From overlapping findings to sorted spans that don't overlap: union, then one label by priority.
+"""From overlapping findings to sorted spans that don't overlap: neighbours joined, union, then one label by priority.
 
 A span that is protected always wins over one that a policy allows, so that an allowed date next to a name cannot carry
 the name through with it.
@@ -23,6 +23,19 @@ _RANK: Mapping[str, int] = {entity: rank for rank, entity in enumerate(PRIORITY)
 def rank(entity: str) -> int:
     """Smaller is stronger; an entity that is not built in (a policy's own) is strongest."""
     return _RANK.get(entity, -1)
+
+
+def join_names(text: str, findings: Iterable[Span]) -> list[Span]:
+    """A span over each name whose words were found one by one, with a space between them."""
+    joined: list[Span] = []
+    last: Span | None = None
+    for span in sorted((span for span in findings if span.entity == "PERSON"), key=lambda span: (span.start, -span.end)):
+        if last is not None and span.start == last.end + 1 and text[last.end] == " ":
+            last = Span(last.start, span.end, "PERSON", min(last.score, span.score))
+            joined.append(last)
+        elif last is None or span.end > last.end:
+            last = span
+    return joined
 
 
 def unite(findings: Iterable[Span]) -> list[Span]:

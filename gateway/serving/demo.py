@@ -7,6 +7,7 @@ many of them stand in the bytes that left.
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -22,9 +23,12 @@ from gateway.serving.relay import Relay
 
 REQUEST_TIMEOUT_S = 120.0
 MAX_TOKENS = 96
+PICTURE_COLUMNS = 132
+_FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 VALUES = ("Sarah Connor", "sarah.connor@gmail.com", "(415) 555-2671", "4539 1488 0343 6467", "536-90-4399")
 NAME, EMAIL, PHONE, CARD, SSN = VALUES
-MESSAGE = f"Here is a client: {NAME}, e-mail {EMAIL}, phone {PHONE}, card {CARD}, SSN {SSN}. List the client's name, e-mail and phone."
+# a task that a model of 135 million parameters manages more often than not
+MESSAGE = f"Repeat this record line by line.\nName: {NAME}\nE-mail: {EMAIL}\nPhone: {PHONE}\nCard: {CARD}\nSSN: {SSN}"
 
 
 class DemoError(RuntimeError):
@@ -90,6 +94,13 @@ def table(shown: Shown) -> RenderableType:
         else Text(f"0 of {len(VALUES)} values stand in the bytes that the model server was sent.", "green")
     )
     return Group(columns, verdict)
+
+
+def picture(shown: Shown) -> str:
+    """The same as an SVG, without the web font that rich would have a reader's browser fetch."""
+    console = Console(record=True, width=PICTURE_COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(table(shown))
+    return _FONT_FACE.sub("", console.export_svg(title="llmos up --demo", unique_id="llmos"))
 
 
 def _mark_values(text: str, values: Sequence[str] = VALUES) -> Text:

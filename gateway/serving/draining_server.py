@@ -89,7 +89,7 @@ def _config(app: FastAPI, settings: Settings, on_beat: Callable[[], Awaitable[No
         http=_Protocol,
         ws="none",
         access_log=False,  # paths and addresses are the audit's business
-        log_level=settings.log_level if settings.log_level != "debug" else "info",
+        log_config=None,  # its lines go the way of all others: gateway.audit.log_filter
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=int(settings.drain_timeout_s + LAST_WORDS_S + 1),

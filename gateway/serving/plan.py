@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +22,15 @@ def local_vllm(settings: Settings, python: Path) -> VllmServer:
     return VllmServer(python.absolute(), settings.model_dir, settings.vllm_port, MODEL_NAME, max_model_len=settings.vllm_max_model_len)
 
 
-def children(settings: Settings, vllm: VllmServer | None, upstream_url: str, dev_key: str | None) -> list[Child]:
-    """Valkey unless a server is named, `vllm` unless None, then the gateway, which asks `upstream_url` for inference."""
+def children(
+    settings: Settings,
+    vllm: VllmServer | None,
+    upstream_url: str,
+    dev_key: str | None,
+    mpc: Sequence[Child] = (),
+    mpc_config: Path | None = None,
+) -> list[Child]:
+    """Valkey unless a server is named, `vllm` unless None, `mpc`, then the gateway, which asks `upstream_url` for inference."""
     plan: list[Child] = []
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
     if redis_url is None:
@@ -41,6 +48,7 @@ def children(settings: Settings, vllm: VllmServer | None, upstream_url: str, dev
                 stop_timeout_s=VLLM_STOP_TIMEOUT_S,
             )
         )
+    plan += mpc
     plan.append(
         Child(
             "gateway",
@@ -53,6 +61,7 @@ def children(settings: Settings, vllm: VllmServer | None, upstream_url: str, dev
                 "LLMOS_HOST": settings.host,
                 "LLMOS_PORT": str(settings.port),
                 "LLMOS_DEV_KEY": dev_key,
+                **({"LLMOS_MPC_CONFIG": str(mpc_config)} if mpc_config else {}),
             },
             after=[child.name for child in plan if child.name == "valkey"],  # it loads its detectors while vLLM loads its model
             start_timeout_s=GATEWAY_START_TIMEOUT_S + (vllm_server.START_TIMEOUT_S if vllm else 0.0),

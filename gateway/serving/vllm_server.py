@@ -32,13 +32,13 @@ class VllmServer:
     kv_cache_gib: int = 1
     logits_processors: Sequence[str] = (PRIVATE_SAMPLING,)  # MODULE:CLASS
     plugin_path: Path | None = PLUGIN_PATH  # goes to PYTHONPATH, for the same
+    embeds: bool = False  # serves /v1/embeddings instead of text: vLLM wants a process of its own for that
 
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def command(self) -> list[str]:
-        processors = ["--logits-processors", *self.logits_processors] if self.logits_processors else []
         return [
             str(self.python),
             *("-m", "vllm.entrypoints.openai.api_server"),
@@ -47,13 +47,19 @@ class VllmServer:
             *("--host", "127.0.0.1"),
             *("--port", str(self.port)),
             *("--max-model-len", str(self.max_model_len)),
+            "--disable-uvicorn-access-log",
+            "--no-enable-log-requests",
+            *(("--runner", "pooling") if self.embeds else self._generating()),
+        ]
+
+    def _generating(self) -> list[str]:
+        processors = ["--logits-processors", *self.logits_processors] if self.logits_processors else []
+        return [
             *("--generation-config", "vllm"),  # sampling defaults are vLLM's, not a file's
             "--enable-lora",
             *("--max-lora-rank", str(self.max_lora_rank)),
             "--enable-auto-tool-choice",
             *("--tool-call-parser", "hermes"),
-            "--disable-uvicorn-access-log",
-            "--no-enable-log-requests",
             *processors,
         ]
 

@@ -19,13 +19,14 @@ from gateway.dp.loss import worst_case
 from gateway.errors import BadRequest, PolicyRefusal
 from gateway.exchange import Admitted, Api, Principal, PrivateAdmission, Received
 from gateway.ports import ModelCatalogue, PolicyStore, PrivateServer, UseLimits
-from policies.dp import StructuredRule
+from policies.dp import StructuredRule, TokenRule
 
 POLICY_PATHS: dict[Api, str] = {
     "chat.completions": "/v1/chat/completions",
     "completions": "/v1/completions",
     "responses": "/v1/responses",
     "embeddings": "/v1/embeddings",
+    "mpc.relay": "/v1/mpc/relay",
 }
 _BYTES_PER_TOKEN = 4
 _ANSWER_TOKENS = 256  # the guess where the caller gives no bound
@@ -37,7 +38,7 @@ async def admit(received: Received, policies: PolicyStore, catalogue: ModelCatal
     if not isinstance(name, str) or not name:
         raise BadRequest("`model` is missing.", param="model")
     served = await catalogue.find(name, received.api)
-    if not _may_use(received.principal, served.name):
+    if not may_use(received.principal, served.name):
         raise PolicyRefusal("This key may not use this model.", param="model")
     policy, version = await policies.resolve(received.principal, served.name, POLICY_PATHS[received.api])
     return Admitted(received=received, policy=policy, policy_version=version, served=served)
@@ -60,10 +61,11 @@ async def reserve_privacy(admitted: Admitted, ledger: PrivacyLedger, server: Pri
         return admitted, None
     received, principal = admitted.received, admitted.received.principal
     max_tokens = private_max_tokens(rule, received.api, received.body)
-    if admitted.served.target != "vllm":
-        raise PolicyRefusal("This policy's differential privacy is not available for this model.", param="model")
     vocabulary = None
-    if not isinstance(rule.mechanism, StructuredRule):
+    if admitted.served.target != "vllm":
+        if not isinstance(rule.mechanism, TokenRule):  # tokens are drawn in the gateway there
+            raise PolicyRefusal("This policy's differential privacy is not available for this model.", param="model")
+    elif not isinstance(rule.mechanism, StructuredRule):
         vocabulary = await server.proven_vocabulary(admitted.served.upstream_name)
     admission = PrivateAdmission(secrets.token_hex(16), max_tokens, vocabulary)
     account = BudgetAccount(principal.tenant, principal.key_id, admitted.policy.id)
@@ -83,5 +85,6 @@ def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10_000_000
 
 
-def _may_use(principal: Principal, model: str) -> bool:
+def may_use(principal: Principal, model: str) -> bool:
+    """Whether the key's own list has the model; an empty list has every one."""
     return not principal.models or any(model.startswith(each[:-1]) if each.endswith("*") else model == each for each in principal.models)

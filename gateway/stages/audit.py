@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import LlmosError, TooManyAttempts
-from gateway.exchange import Admitted, Api, Json, Principal, Routed
-from gateway.ports import AuditLog, Meter
+from gateway.exchange import Admitted, Api, Json, Principal, Routed, Sealed
+from gateway.ports import AuditLog, Meter, Tracer
 
 ANONYMOUS = Principal(tenant="", key_id="", role="")
 
@@ -27,12 +27,14 @@ class Trail:
     request_id: str
     api: Api
     meter: Meter
+    tracer: Tracer | None = None
     begun_s: float = field(default_factory=time.perf_counter)
     received_unix_s: float = field(default_factory=time.time)
     principal: Principal = ANONYMOUS
-    stage_ms: dict[str, float] = field(default_factory=dict)
+    stages: list[tuple[str, float, float]] = field(default_factory=list)  # name, begin in Unix seconds, seconds
     admitted: Admitted | None = None
     routed: Routed | None = None
+    sealed: Sealed | None = None
     usage: Json = field(default_factory=dict)
     answer_counts: Mapping[str, int] = field(default_factory=dict)
     admission_stands: bool = False
@@ -50,7 +52,7 @@ class Trail:
             yield
         finally:
             seconds = time.perf_counter() - begun_s
-            self.stage_ms[name] = round(seconds * 1e3, 3)
+            self.stages.append((name, self.received_unix_s + begun_s - self.begun_s, seconds))
             self.meter.stage(name, seconds)
 
     def saw(self, answer: Json) -> None:
@@ -91,6 +93,8 @@ class Trail:
                 "model": self.admitted.served.name,
                 "stream": self.admitted.received.stream,
             }
+        if self.sealed is not None:
+            record |= {"route": "mpc", "blind": True, "tokens_announced": self.sealed.tokens}
         if self.spent is not None:
             record["dp"] = dict(self.spent())
         if self.attempts is not None:
@@ -121,17 +125,19 @@ async def audit_outcome(trail: Trail, log: AuditLog) -> None:
     if trail.routed is not None:
         trail.meter.replaced(trail.routed.scrubbed.counts)
         trail.meter.routed(trail.routed.target)
+    if trail.sealed is not None:
+        trail.meter.routed("mpc")
     if not trail.deserves_a_record:
         return
-    await log.outcome(
-        trail.record()
-        | {
-            "outcome": trail.outcome,
-            "status": trail.status,
-            "admitted": trail.admission_stands,
-            "stage_ms": trail.stage_ms,
-            "total_ms": round(seconds * 1e3, 3),
-            "tokens": trail.usage,
-            "answer": dict(trail.answer_counts),
-        }
-    )
+    record = trail.record() | {
+        "outcome": trail.outcome,
+        "status": trail.status,
+        "admitted": trail.admission_stands,
+        "stage_ms": {name: round(stage_seconds * 1e3, 3) for name, _, stage_seconds in trail.stages},
+        "total_ms": round(seconds * 1e3, 3),
+        "tokens": trail.usage,
+        "answer": dict(trail.answer_counts),
+    }
+    if trail.tracer is not None:
+        trail.tracer.request(record, trail.received_unix_s, trail.stages)
+    await log.outcome(record)

@@ -1,6 +1,6 @@
 """Stage 6: the policy's differential-privacy mechanism, where one is declared for the answer.
 
-`token` and `ensemble` were drawn inside the model server: this stage refuses what the plugin did not draw and rebuilds the answer from the
+`token` and `ensemble` were drawn where the logits are: this stage refuses what the plugin did not draw and rebuilds the answer from the
 drawn text alone. `structured` is noised here, leaf by leaf. What was released is written into the tally, from which the ledger is
 settled. It adds no noise to the request, and leaves an answer without a mechanism as it is.
 """
@@ -34,7 +34,8 @@ def noise(answered: Answered, tally: Tally) -> Answered:
         text = orjson.dumps(structured.release(rule.mechanism, _structured_text(answered))).decode()
         tally.loss = structured_loss(rule.mechanism)
         return _at_once(answered, envelope, text, "stop")
-    assert private.vocabulary is not None  # admission has shaken hands
+    if private.vocabulary is None and answered.routed.target == "vllm":
+        raise UpstreamFailed("the model server never proved that it draws privately; nothing was released")
     if answered.events is not None:
         tally.loss = None  # until the end is seen, the worst case
         events = _checked(answered.events, rule, private.vocabulary, private.max_tokens, tally, envelope)
@@ -61,7 +62,7 @@ def _structured_text(answered: Answered) -> str | None:
 
 
 async def _checked(
-    events: AsyncIterator[Json], rule: DpRule, vocabulary: int, max_tokens: int, tally: Tally, envelope: Envelope
+    events: AsyncIterator[Json], rule: DpRule, vocabulary: int | None, max_tokens: int, tally: Tally, envelope: Envelope
 ) -> AsyncGenerator[Json, None]:
     """The stream rebuilt event by event; each is checked before it goes on. The tally is exact once the server has counted."""
     first, ended = True, None

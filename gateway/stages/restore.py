@@ -16,6 +16,7 @@ from gateway.fields.stream_choices import ChoiceStream
 from gateway.fields.stream_responses import ResponseStream
 from gateway.pii.answer_filter import AnswerFilter, AnswerRules
 from gateway.ports import Detector
+from policies.dp import StructuredRule
 
 
 class Filters:
@@ -51,7 +52,12 @@ async def restore(answered: Answered, detector: Detector) -> tuple[Released, Fil
     admitted = scrubbed.admitted
     received, model = admitted.received, admitted.served.name
     private = admitted.policy.dp is not None and not admitted.policy.dp.restore
-    filters = Filters(AnswerRules(admitted.policy, scrubbed.issued, scrubbed.caller_texts, detector=detector, private_output=private))
+    tenant = received.principal.tenant
+    rules = AnswerRules(admitted.policy, scrubbed.issued, scrubbed.caller_texts, detector=detector, tenant=tenant, private_output=private)
+    filters = Filters(rules)
+    if admitted.policy.dp is not None and isinstance(admitted.policy.dp.mechanism, StructuredRule):
+        # Each value comes from a domain that the policy names: nothing in it is the caller's, and a mask in a number would break the JSON.
+        return Released(answered=answered, body=answered.body, events=_unchanged(answered.events)), filters
     if answered.events is not None:
         stream: ChoiceStream | ResponseStream
         if received.api == "responses":
@@ -73,6 +79,14 @@ async def restore(answered: Answered, detector: Detector) -> tuple[Released, Fil
     if received.api == "responses":
         repeat_request(body, received.body)
     return Released(answered=answered, body=body, events=None), filters
+
+
+def _unchanged(events: AsyncIterator[Json] | None) -> AsyncGenerator[Json, None] | None:
+    async def each(given: AsyncIterator[Json]) -> AsyncGenerator[Json, None]:
+        async for event in given:
+            yield event
+
+    return None if events is None else each(events)
 
 
 async def _events(events: AsyncIterator[Json], stream: ChoiceStream | ResponseStream) -> AsyncGenerator[Json, None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from gateway.dp.upstream import private_body
+from gateway.dp.upstream import local_body, private_body
 from gateway.errors import PolicyRefusal
 from gateway.exchange import Json, Routed, Scrubbed, Target
 from policies.dp import TokenRule
@@ -31,7 +31,9 @@ def route(scrubbed: Scrubbed, salt_key: bytes | None) -> Routed:
     target: Target = "mpc" if "mpc" in (decided, served.target) else "vllm"
     private, rule = admitted.private, admitted.policy.dp
     if private is not None and rule is not None:
-        return Routed(scrubbed=scrubbed, target=_private_target(target), model=served.upstream_name, body=_private_body(scrubbed, salt_key))
+        if target != served.target:  # admission has prepared for the other
+            raise PolicyRefusal("This policy's differential privacy is not available on the path that its rules choose.", param="model")
+        return Routed(scrubbed=scrubbed, target=target, model=served.upstream_name, body=_private_body(scrubbed, salt_key))
     body: Json = {**scrubbed.body, "model": served.upstream_name}
     if admitted.received.api == "responses":
         body["store"] = False
@@ -42,12 +44,6 @@ def route(scrubbed: Scrubbed, salt_key: bytes | None) -> Routed:
     return Routed(scrubbed=scrubbed, target=target, model=served.upstream_name, body=body)
 
 
-def _private_target(target: Target) -> Target:
-    if target != "vllm":
-        raise PolicyRefusal("This policy's differential privacy is not available on the secret-shared path.", param="model")
-    return target
-
-
 def _private_body(scrubbed: Scrubbed, salt_key: bytes | None) -> Json:
     """Built from the policy and the scrubbed messages alone: no parameter of the client's goes upstream."""
     admitted = scrubbed.admitted
@@ -55,6 +51,8 @@ def _private_body(scrubbed: Scrubbed, salt_key: bytes | None) -> Json:
     assert private is not None
     assert rule is not None
     streams = admitted.received.stream and isinstance(rule.mechanism, TokenRule)
+    if served.target == "mpc":
+        return local_body(scrubbed.body, max_tokens=private.max_tokens)
     body = private_body(
         rule,
         scrubbed.body,

@@ -41,7 +41,7 @@ async def scrub(admitted: Admitted, detector: Detector, pseudonyms: Pseudonyms, 
     )
     scope = _scope(admitted, conversation_key)
     texts = leaves.detection_texts()
-    spans = await detector.detect(texts, policy)
+    spans = await detector.detect(texts, policy, tenant=admitted.received.principal.tenant)
     if len(spans) != len(texts):
         raise DetectorFailed("Detection did not answer for every text; nothing was sent to the model.")
     replaced = await pseudonyms.replace(scope, leaves.texts, leaves.without_context(spans), policy)
@@ -67,7 +67,7 @@ async def _scrubbed_records(records: Sequence[str], admitted: Admitted, detector
     """Each record by itself: detection and replacement of one never look at another."""
     found = []
     for record in records:
-        spans = await detector.detect([record], admitted.policy)
+        spans = await detector.detect([record], admitted.policy, tenant=admitted.received.principal.tenant)
         if len(spans) != 1:
             raise DetectorFailed("Detection did not answer for every private record; nothing was sent to the model.")
         found.append(without_personal_data(record, spans[0], admitted.policy))

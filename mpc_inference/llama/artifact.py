@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,21 +20,13 @@ from safetensors.numpy import save_file
 
 from mpc_inference.errors import ModelUnsupported
 from mpc_inference.llama import plain, scales
+from mpc_inference.llama.linear import Matrix
+from mpc_inference.llama.quantise import calibrate, layer_matrices, norm_bits
 from mpc_inference.llama.shape import LlamaShape, read_shape
 from mpc_inference.llama.weights import read_weights
 from mpc_inference.tokens import ChatTokens
 
 FORMAT = 1
-MARGIN = 16.0  # the mean square of the residual may exceed the largest one of the calibration text by this factor
-CALIBRATION = Path(__file__).with_name("calibration.txt")
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """An integer matrix: row o stands for weight[o] * factor[o] / 2^fraction bits."""
-
-    weight: NDArray[np.int16]
-    factor: NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -44,28 +36,10 @@ class Artifact:
     shape: LlamaShape
     layers: tuple[scales.Layer, ...]
     prefix_tokens: tuple[int, ...]
-    qkv: tuple[Matrix, ...]
-    out: tuple[Matrix, ...]
-    gate_up: tuple[Matrix, ...]
-    down: tuple[Matrix, ...]
+    matrices: Mapping[str, tuple[Matrix, ...]]
     prefix_k: tuple[NDArray[np.uint64], ...]
     prefix_v: tuple[NDArray[np.uint64], ...]
     digest: str
-
-
-def _quantise(matrix: plain.F32, bits: int) -> Matrix:
-    """Each row at its own power of two, at most `bits`, so that its largest weight fits 16 bits."""
-    largest = np.abs(matrix).max(-1, keepdims=True).astype(np.float64)
-    own = np.minimum(bits, np.floor(np.log2(32767 / np.maximum(largest, 2.0**-40))))
-    if own.min() < 8:
-        raise ModelUnsupported("weights too large for 16 bits: this engine cannot hold their precision; rescale the model")
-    return Matrix(np.rint(matrix.astype(np.float64) * 2**own).astype(np.int16), (2.0 ** (bits - own[:, 0])).astype(np.uint64))
-
-
-def _norm_bits(mean_square: float, hidden: int) -> int:
-    """Fraction bits f with hidden * MARGIN * mean_square * 2^(2f) below the ring modulo 2^(64 - RESIDUAL + f)."""
-    free = 64 - scales.RESIDUAL - np.log2(hidden * MARGIN * mean_square)
-    return int(np.clip(np.floor(free), 6, 15))
 
 
 def prepare(model: Path, target: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -75,19 +49,13 @@ def prepare(model: Path, target: Path, progress: Callable[[int, int], None] = la
     """
     shape, weights, tokens = read_shape(model), read_weights(model), ChatTokens(model)
     prefix = tokens.public_prefix()
-    text = np.array([prefix[0], *tokens.encode(CALIBRATION.read_text())[:600]], np.int64)
-    _, calibration = plain.forward(shape, weights, text)
+    calibration = calibrate(shape, weights, tokens)
     _, trace = plain.forward(shape, weights, np.array(prefix, np.int64))
     tensors: dict[str, NDArray[np.int16] | NDArray[np.int64]] = {}
     layers = []
     for i in range(shape.layers):
-        w = {name: weights[f"model.layers.{i}.{name}.weight"] for name in plain.PARTS}
-        first, second = (float(a[1:].max()) for a in calibration.mean_squares[i])
-        qkv = np.concatenate([w[f"self_attn.{n}_proj"] for n in "qkv"]) * w["input_layernorm"]
-        gate_up = np.concatenate([w["mlp.gate_proj"], w["mlp.up_proj"]]) * w["post_attention_layernorm"]
-        layers.append(scales.Layer(_norm_bits(first, shape.hidden), _norm_bits(second, shape.hidden)))
-        for name, matrix in (("qkv", qkv), ("out", w["self_attn.o_proj"]), ("gate_up", gate_up), ("down", w["mlp.down_proj"])):
-            made = _quantise(matrix, scales.WEIGHT_BITS[name])
+        layers.append(scales.Layer(*(norm_bits(m, shape.hidden) for m in calibration.mean_squares[i])))
+        for name, made in layer_matrices(weights, i).items():
             tensors[f"{i}.{name}"], tensors[f"{i}.{name}_factor"] = made.weight, made.factor.view(np.int64)
         for name, cache in (("prefix_k", trace.keys[i]), ("prefix_v", trace.values[i])):
             tensors[f"{i}.{name}"] = np.rint(cache.reshape(len(prefix), -1).astype(np.float64) * 2**scales.HEAD).astype(np.int64)
@@ -102,6 +70,14 @@ def prepare(model: Path, target: Path, progress: Callable[[int, int], None] = la
     scratch = target.with_suffix(".part")
     save_file(tensors, scratch, metadata=meta)
     os.replace(scratch, target)
+
+
+def is_current(path: Path) -> bool:
+    """Whether `path` is an artifact that this release loads."""
+    if not path.exists():
+        return False
+    with safe_open(path, framework="np") as file:
+        return (file.metadata() or {}).get("format") == str(FORMAT)
 
 
 def load(path: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Artifact:
@@ -129,10 +105,7 @@ def load(path: Path, progress: Callable[[int, int], None] = lambda done, total: 
             shape=shape,
             layers=tuple(scales.Layer(**layer) for layer in json.loads(meta["layers"])),
             prefix_tokens=tuple(json.loads(meta["prefix"])),
-            qkv=tuple(matrices["qkv"]),
-            out=tuple(matrices["out"]),
-            gate_up=tuple(matrices["gate_up"]),
-            down=tuple(matrices["down"]),
+            matrices={name: tuple(kept) for name, kept in matrices.items()},
             prefix_k=tuple(prefix["prefix_k"]),
             prefix_v=tuple(prefix["prefix_v"]),
             digest=digest.hexdigest(),

@@ -29,7 +29,14 @@ GATE_LIFT, GATE = 24, 14  # silu's output
 UP_RING, UP = 48, 14
 
 
-WEIGHT_BITS = {"qkv": 14, "out": 15, "gate_up": 15, "down": 15}  # fraction bits of a product's weights, after each row's factor
+WEIGHT_BITS = {
+    "qkv": 14,
+    "out": 15,
+    "gate_up": 15,
+    "down": 15,
+    "embedding": RESIDUAL,
+    "head": 15,
+}  # fraction bits of a product's weights, after each row's factor
 OUT_IN = RESIDUAL - WEIGHT_BITS["out"]  # so that the product lands on the residual scale
 DOWN_IN = RESIDUAL - WEIGHT_BITS["down"]
 

@@ -147,4 +147,42 @@ static inline void both_children(const block *parents, block *out, int count, bl
   }
 }
 #endif
+
+/* `count` blocks of AES-128-CTR from block `first` of the counter (position, layer, block), each big-endian, as prg.py makes them. */
+static inline block counter_block(uint32_t position, uint32_t layer, uint64_t number) {
+  return (block){(uint64_t)__builtin_bswap32(layer) << 32 | __builtin_bswap32(position), __builtin_bswap64(number)};
+}
+static inline void ctr_words(const uint8_t *round_keys, uint32_t position, uint32_t layer, uint64_t first, uint64_t *words, int count) {
+  block *out = (block *)words;
+  int i = 0;
+#if defined(__VAES__) && defined(__AVX512F__) && !defined(LLMOS_PORTABLE)
+  __m512i k[ROUND_KEYS];
+  for (int r = 0; r < ROUND_KEYS; r++) k[r] = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)round_keys + r));
+  const block head = counter_block(position, layer, 0);
+  const __m512i swap = _mm512_broadcast_i32x4(_mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 7, 6, 5, 4, 3, 2, 1, 0)); /* the number only */
+  __m512i at = _mm512_set_epi64((long long)(first + 3), (long long)head.lo, (long long)(first + 2), (long long)head.lo, (long long)(first + 1),
+                                (long long)head.lo, (long long)first, (long long)head.lo);
+  const __m512i four_more = _mm512_set_epi64(4, 0, 4, 0, 4, 0, 4, 0);
+  for (; i + 16 <= count; i += 16) {
+    __m512i s[4];
+    for (int j = 0; j < 4; j++) { s[j] = _mm512_xor_si512(_mm512_shuffle_epi8(at, swap), k[0]); at = _mm512_add_epi64(at, four_more); }
+    for (int r = 1; r < 10; r++) for (int j = 0; j < 4; j++) s[j] = _mm512_aesenc_epi128(s[j], k[r]);
+    for (int j = 0; j < 4; j++) _mm512_storeu_si512(out + i + 4 * j, _mm512_aesenclast_epi128(s[j], k[10]));
+  }
+#endif
+#if defined(__AES__) && defined(__SSE4_1__) && !defined(LLMOS_PORTABLE)
+  const __m128i *rk = (const __m128i *)round_keys;
+  for (; i < count; i++) {
+    block in = counter_block(position, layer, first + i);
+    __m128i s = _mm_xor_si128(_mm_loadu_si128((const __m128i *)&in), _mm_loadu_si128(rk));
+    for (int r = 1; r < 10; r++) s = _mm_aesenc_si128(s, _mm_loadu_si128(rk + r));
+    _mm_storeu_si128((__m128i *)(out + i), _mm_aesenclast_si128(s, _mm_loadu_si128(rk + 10)));
+  }
+#else
+  for (; i < count; i++) {
+    block in = counter_block(position, layer, first + i);
+    aes_portable(round_keys, (const uint8_t *)&in, (uint8_t *)(out + i));
+  }
+#endif
+}
 #endif

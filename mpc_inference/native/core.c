@@ -366,3 +366,81 @@ void core_values(int heads, int group, int dim, int prefix, int own, const u64 *
     }
   }
 }
+
+/* ---- private weights ---------------------------------------------------------------------------------------- */
+/* y[m][rows] = x[m][cols] . (open + mask)[rows][cols]^T modulo 2^64, where mask is the AES-128-CTR stream of prg.py's counter (position,
+ * layer, block) and `open` may be null: the mask is made anew a tile at a time, so a party stores no second copy of the weights. */
+#define TILE 2048 /* words: one tile and its products stay in the first-level cache */
+void core_gemm_masked(const u8 *key, u32 position, u32 layer, const u64 *open, const u64 *restrict x, u64 *restrict y, int rows, int cols, int m) {
+  u8 round_keys[ROUND_KEYS * 16];
+  expand_round_keys(key, round_keys);
+  u64 tile[TILE + 16];
+  memset(y, 0, sizeof(u64) * (size_t)rows * m);
+  for (int o = 0; o < rows; o++)
+    for (int from = 0; from < cols; from += TILE) {
+      int count = cols - from < TILE ? cols - from : TILE;
+      size_t first = (size_t)o * cols + from;
+      const u64 *w = tile + (first & 1);
+      ctr_words(round_keys, position, layer, first >> 1, tile, (int)(count + (first & 1) + 1) / 2);
+      if (open) {
+        const u64 *e = open + first;
+        u64 *sum = tile + (first & 1);
+        for (int i = 0; i < count; i++) sum[i] += e[i];
+      }
+      for (int t = 0; t < m; t++) {
+        const u64 *v = x + (size_t)t * cols + from;
+        u64 acc = 0;
+        for (int i = 0; i < count; i++) acc += w[i] * v[i];
+        y[(size_t)t * rows + o] += acc;
+      }
+    }
+}
+
+/* out[j] = this party's share of [j = alpha] for j below `count`: a point function over its whole domain, two words of 64 bits a leaf. */
+int core_onehot(int party, int depth, int count, const block *root, const block *key, u64 *out) {
+  size_t leaves = (size_t)1 << depth;
+  block *a = malloc(sizeof(block) * (leaves + 16)), *b = malloc(sizeof(block) * (leaves + 16));
+  if (!a || !b) { free(a); free(b); return -1; }
+  memset(a, 0, sizeof(block) * 16);
+  a[0] = root_of(*root, party);
+  for (int l = 1; l <= depth; l++) {
+    both_children(a, b, 1 << (l - 1), key[l - 1]);
+    block *swap = a; a = b; b = swap;
+  }
+  mmo(KEY_PAYLOAD, a, b, (int)leaves);
+  for (int j = 0; j < count; j++) {
+    u64 t = 0 - (a[j >> 1].lo & 1), v = j & 1 ? b[j >> 1].hi + (key[depth].hi & t) : b[j >> 1].lo + (key[depth].lo & t);
+    out[j] = party ? 0 - v : v;
+  }
+  free(a); free(b);
+  return 0;
+}
+
+/* Shares of the payload (two words of 32 bits) where c < alpha, else of zero: a point function with payloads at every level, evaluated at the
+ * right siblings of c's path (Boyle et al., EUROCRYPT 2021, section 3).  words: n x depth x 2 payload corrections. */
+void core_less(int party, int n, int depth, const block *roots, const block *keys, const u32 *words, const u32 *c, u32 *out) {
+  for (int base = 0; base < n; base += LANES) {
+    int m = n - base < LANES ? n - base : LANES;
+    block s[LANES], left[LANES], right[LANES], h[LANES];
+    u32 sum[LANES][2] = {{0}};
+    for (int i = 0; i < m; i++) s[i] = root_of(roots[base + i], party);
+    for (int l = 0; l < depth; l++) {
+      mmo(KEY_LEFT, s, left, m); mmo(KEY_RIGHT, s, right, m);
+      for (int i = 0; i < m; i++) {
+        block cw = keys[(size_t)(base + i) * depth + l];
+        right[i] = corrected(right[i], cw, cw.lo >> 1 & 1, s[i].lo & 1);
+        left[i] = corrected(left[i], cw, cw.lo & 1, s[i].lo & 1);
+      }
+      mmo(KEY_PAYLOAD, right, h, m);
+      for (int i = 0; i < m; i++) {
+        const u32 *w = words + ((size_t)(base + i) * depth + l) * 2;
+        u32 bit = c[base + i] >> (depth - 1 - l) & 1, beside = bit - 1, on = (u32)(0 - (right[i].lo & 1));
+        sum[i][0] += ((u32)h[i].lo + (w[0] & on)) & beside;
+        sum[i][1] += ((u32)(h[i].lo >> 32) + (w[1] & on)) & beside;
+        s[i] = bit ? right[i] : left[i];
+      }
+    }
+    for (int i = 0; i < m; i++)
+      for (int k = 0; k < 2; k++) out[(size_t)(base + i) * 2 + k] = party ? 0 - sum[i][k] : sum[i][k];
+  }
+}

@@ -51,6 +51,8 @@ class Core:
             "core_buckets",
             "core_scores",
             "core_values",
+            "core_gemm_masked",
+            "core_less",
         ):
             getattr(self._lib, name).restype = None
         self._lib.core_init(FIXED_KEYS)
@@ -161,6 +163,27 @@ class Core:
         self._lib.core_values(
             heads, group, dim, prefix, own, *(_pointer(a) for a in (e, e_open, e_mask, prefix_v, v_share, v_open, product, out))
         )
+        return out
+
+    def gemm_masked(self, seed: bytes, position: int, layer: int, opened: U64 | None, x: U64, rows: int) -> U64:
+        """x (m, cols) times (opened + mask) (rows, cols) transposed; the mask is prg.stream(seed, position, layer), made on the way."""
+        m, cols = x.shape
+        out = np.empty((m, rows), np.uint64)
+        where = None if opened is None else _pointer(opened)
+        self._lib.core_gemm_masked(seed, position, layer, where, _pointer(x), _pointer(out), rows, cols, m)
+        return out
+
+    def onehot(self, party: int, depth: int, count: int, root: U8, key: U8) -> U64:
+        """Shares (count,) of a vector that is 1 at one secret place; root (16,), key ((depth + 1) * 16,). Raises MemoryError."""
+        out = np.empty(count, np.uint64)
+        if self._lib.core_onehot(party, depth, count, _pointer(root), _pointer(key), _pointer(out)):
+            raise MemoryError("no room for a one-hot vector")
+        return out
+
+    def less(self, party: int, depth: int, roots: U8, keys: U8, words: U32, c: U32) -> U32:
+        """Shares (n, 2) of the two payload words where c < alpha, else of zeros; keys (n, depth * 16), words (n, depth * 2)."""
+        out = np.empty((c.size, 2), np.uint32)
+        self._lib.core_less(party, c.size, depth, _pointer(roots), _pointer(keys), _pointer(words), _pointer(c), _pointer(out))
         return out
 
 

@@ -75,7 +75,8 @@ def serving(upstream: str, data_dir: Path, port: int, **settings: str) -> Iterat
 
 @dataclass
 class Echo:
-    """A model server that answers with the last message and keeps the bodies that it received."""
+    """A model server that answers with the last message and keeps the bodies that it received. The model's name says how it behaves:
+    `echo`; `fail` answers 500 and quotes the request; `cut` breaks a stream off; `half` sends one byte at a time."""
 
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)
@@ -97,13 +98,17 @@ class Echo:
                 self.wfile.write(body)
 
             def do_GET(self) -> None:
-                self._send(json.dumps({"object": "list", "data": [{"id": "echo", "owned_by": "vllm"}]}).encode())
+                names = ["echo", "fail", "cut", "half"]
+                self._send(json.dumps({"object": "list", "data": [{"id": name, "owned_by": "vllm"} for name in names]}).encode())
 
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers["content-length"]))
                 echo.bodies.append(raw)
                 request = json.loads(raw)
                 text = request["messages"][-1]["content"]
+                if request["model"] == "fail":
+                    self.send_error(500, explain=text)
+                    return
                 base = {"id": "c", "created": 1, "model": "echo"}
                 if not request.get("stream"):
                     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
@@ -114,7 +119,22 @@ class Echo:
                 events = [{"index": 0, "delta": {"content": c}, "finish_reason": None} for c in text]
                 events.append({"index": 0, "delta": {}, "finish_reason": "stop"})
                 lines = [json.dumps({**base, "object": "chat.completion.chunk", "choices": [e]}, ensure_ascii=False) for e in events]
-                self._send("".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"]).encode(), "text/event-stream")
+                stream = "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"]).encode()
+                if request["model"] == "cut":
+                    self._send(stream[: len(stream) // 2], "text/event-stream")
+                elif request["model"] == "half":
+                    self._drip(stream)
+                else:
+                    self._send(stream, "text/event-stream")
+
+            def _drip(self, stream: bytes) -> None:
+                self.send_response(200)
+                self.send_header("content-type", "text/event-stream")
+                self.send_header("connection", "close")
+                self.end_headers()
+                for at in range(len(stream)):
+                    self.wfile.write(stream[at : at + 1])
+                self.close_connection = True
 
         return Handler
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -31,12 +32,12 @@ STRUCTURED = {"kind": "structured", "json_schema": SHAPE, "max_tokens": 60}
 QUESTION: Any = [{"role": "user", "content": "What is the capital of France? Write to sarah.connor@cyberdyne.com."}]
 
 
-async def _key_under(gateway: Any, dp: dict[str, Any]) -> str:
+async def _key_under(gateway: Any, dp: dict[str, Any], **policy_fields: Any) -> str:
     """A key of a new tenant, under a policy with this `dp` section."""
     name = uuid.uuid4().hex[:12]
     redis = Redis.from_url(valkey.url(gateway.data_dir))
     try:
-        policy = {"id": f"dp-{name}", "match": {"tenants": [f"t-{name}"]}, "dp": dp}
+        policy = {"id": f"dp-{name}", "match": {"tenants": [f"t-{name}"]}, "dp": dp, **policy_fields}
         await ValkeyPolicies(redis).apply(json.dumps(policy), author="test", reason="")
         async with ValkeyKeys(redis, KeyRing.load_or_create(gateway.data_dir / "master.key").index_key("api-keys")) as keys:
             text = f"sk-llmos-{name}"
@@ -46,9 +47,12 @@ async def _key_under(gateway: Any, dp: dict[str, Any]) -> str:
         await redis.aclose()
 
 
-def client_under(gateway: Any, mechanism: dict[str, Any], epsilon: float = 1e5, **more: Any) -> openai.OpenAI:
+def client_under(
+    gateway: Any, mechanism: dict[str, Any], epsilon: float = 1e5, policy_fields: dict[str, Any] | None = None, **more: Any
+) -> openai.OpenAI:
     async def prepared() -> str:
-        key = await _key_under(gateway, {"mechanism": mechanism, "budget": {"epsilon": epsilon}, **more})
+        dp = {"mechanism": mechanism, "budget": {"epsilon": epsilon}, **more}
+        key = await _key_under(gateway, dp, **(policy_fields or {}))
         await asyncio.sleep(1.5)  # every replica follows the policies within a second
         return key
 
@@ -111,6 +115,7 @@ def test_an_ensemble_answers_from_private_records(before_vllm: Any) -> None:
         max_tokens=10,
         extra_body={"private_records": records},
     )
+    assert raw.headers["x-llmos-dp-mechanism"] == "ensemble"
     assert raw.headers["x-llmos-dp-unit"].startswith("record")
     assert raw.parse().choices[0].finish_reason in ("stop", "length")
     assert 0 < float(raw.headers["x-llmos-dp-epsilon"]) <= 10 * 2 * 8.0 * 1.2 / (4 * 0.4)
@@ -155,6 +160,55 @@ def test_a_failing_model_server_shows_nothing_in_a_structured_answer(before_echo
     raw = client.chat.completions.with_raw_response.create(model="echo", messages=QUESTION)
     assert set(json.loads(raw.parse().choices[0].message.content or "")) == {"score", "urgent"}
     assert float(raw.headers["x-llmos-dp-epsilon"]) == 3.0
+
+
+def test_the_limits_headers_do_not_tell_how_long_the_answer_was(before_echo: Any) -> None:
+    """The server counts three tokens for any answer; what the headers count is the estimate, which no answer changes."""
+    client = client_under(before_echo, STRUCTURED, policy_fields={"limits": {"tokens_per_minute": 2_000}})
+
+    def remaining() -> int:
+        raw = client.chat.completions.with_raw_response.create(model="echo", messages=QUESTION)
+        return int(raw.headers["x-ratelimit-remaining-tokens"])
+
+    first, second = remaining(), remaining()
+    assert first - second > 100  # over 300 taken, refilled by 33 a second; three tokens, if the answer's count were believed
+
+
+def test_a_structured_answer_leaves_at_its_fixed_time(before_echo: Any) -> None:
+    client = client_under(before_echo, STRUCTURED | {"answer_after_s": 2.0})
+    begun_s = time.monotonic()
+    answer = client.chat.completions.create(model="echo", messages=QUESTION)
+    assert time.monotonic() - begun_s >= 2.0
+    assert set(json.loads(answer.choices[0].message.content or "")) == {"score", "urgent"}
+
+
+def test_a_structured_answer_is_never_masked(before_echo: Any) -> None:
+    """A long number looks like a card's; masked, it would be no JSON."""
+    leaf = {"type": "integer", "minimum": 4012888888881881, "maximum": 4012888888881882, "x-dp": {"mechanism": "laplace", "epsilon": 1.0}}
+    client = client_under(before_echo, STRUCTURED | {"json_schema": {"type": "object", "properties": {"n": leaf}}})
+    answer = client.chat.completions.create(model="echo", messages=QUESTION)
+    assert json.loads(answer.choices[0].message.content or "")["n"] in (4012888888881881, 4012888888881882)
+
+
+def test_a_budget_that_changes_while_requests_run_binds_the_next_one(before_echo: Any) -> None:
+    client = client_under(before_echo, STRUCTURED, epsilon=1e3)
+    assert client.chat.completions.create(model="echo", messages=QUESTION).choices
+    tenant = f"t-{client.api_key.removeprefix('sk-llmos-')}"
+
+    async def lower() -> None:
+        redis = Redis.from_url(valkey.url(before_echo.data_dir))
+        policies = ValkeyPolicies(redis)
+        policy = {"id": f"dp-{tenant[2:]}", "match": {"tenants": [tenant]}, "dp": {"mechanism": STRUCTURED, "budget": {"epsilon": 4.0}}}
+        await policies.apply(json.dumps(policy), author="test", reason="", if_match="*")
+        await redis.aclose()
+        await asyncio.sleep(1.5)
+
+    asyncio.run(lower())
+    with pytest.raises(openai.RateLimitError) as caught:
+        client.chat.completions.create(model="echo", messages=QUESTION)
+    assert caught.value.code == "privacy_budget_exceeded"
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert int(caught.value.response.headers["retry-after"]) > 0
 
 
 def test_a_policy_whose_leaf_has_no_mechanism_is_not_applied(before_echo: Any) -> None:

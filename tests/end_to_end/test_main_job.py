@@ -55,29 +55,82 @@ def test_a_later_turn_keeps_the_stand_ins_of_the_first(before_echo: Any, echo: A
     assert after[1]["content"] == before[0]["content"]
 
 
-def test_no_canary_stands_in_a_log_a_metric_an_error_or_the_store(before_echo: Any) -> None:
+def test_a_stream_of_single_bytes_says_the_same(before_echo: Any) -> None:
+    text = f"{TEXT} 我叫王小明。🙂"
+    stream = before_echo.client().chat.completions.create(model="half", messages=[{"role": "user", "content": text}], stream=True)
+    assert "".join(c.choices[0].delta.content or "" for c in stream if c.choices) == text
+
+
+def test_token_shaped_text_comes_back_as_it_was_typed_and_reads_no_vault(before_echo: Any, echo: Any) -> None:
     client = before_echo.client()
     ask(client, "echo")
-    with pytest.raises(openai.BadRequestError) as refused:
-        ask(client, "echo", extra_body={"chat_template": CANARIES["name"]})
-    with pytest.raises(openai.NotFoundError) as unknown:
-        ask(client, CANARIES["name"])
-    broken = httpx.post(
-        before_echo.url + "/v1/chat/completions", headers={"authorization": "Bearer sk-llmos-end-to-end"}, content=TEXT.encode()
-    )
+    issued = json.loads(echo.bodies[-1])["messages"][-1]["content"]
+    typed: Any = [{"role": "user", "content": f"<PERSON_k7dm> [EMAIL_1] {issued}"}]
+    assert client.chat.completions.create(model="echo", messages=typed).choices[0].message.content == typed[0]["content"]
+
+
+def test_a_conversation_is_named_by_its_header(before_echo: Any, echo: Any) -> None:
+    def sent(conversation: str, user: str = "") -> str:
+        more: dict[str, Any] = {"user": user} if user else {}
+        ask(before_echo.client(), "echo", extra_headers={"x-llmos-conversation": conversation}, **more)
+        return str(json.loads(echo.bodies[-1])["messages"][-1]["content"])
+
+    assert sent("one") == sent("one", user="somebody")
+    assert sent("one") != sent("two")
+
+
+def bad_requests() -> list[tuple[str, bytes, int]]:
+    """Bodies with canaries in them, and the status that each gets with the settings as they come."""
+    message = {"role": "user", "content": TEXT}
+
+    def body(**more: Any) -> bytes:
+        return json.dumps({"model": "echo", "messages": [message], **more}).encode()
+
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":' * 1000 + json.dumps(TEXT) + "}" * 1000}}
+    return [
+        ("malformed", TEXT.encode(), 400),
+        ("half a body", body()[:-20], 400),
+        ("invalid UTF-8", body().replace(b"Sarah", b"\xffSarah"), 400),
+        ("a lone surrogate", body().replace(b"Sarah", b"\\ud800Sarah"), 400),
+        ("wrong types", body(messages=TEXT), 400),
+        ("10 MB", body(messages=[{"role": "user", "content": TEXT * 70_000}]), 413),
+        ("10,000 messages", body(messages=[{"role": "user", "content": CANARIES["name"]}] * 10_000), 413),
+        ("1,000 deep", body(messages=[{"role": "assistant", "content": None, "tool_calls": [call]}]), 413),
+        ("an image", body(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": TEXT}}]}]), 400),
+        ("an unknown field", body(documents=[TEXT]), 400),
+        ("an unknown model", body(model=CANARIES["mail"]), 404),
+        ("a server that fails", body(model="fail"), 502),
+        ("a server that fails to stream", body(model="fail", stream=True), 502),
+        ("a server that cuts its stream", body(model="cut", stream=True), 200),
+    ]
+
+
+def test_no_canary_stands_in_a_log_a_metric_an_error_or_the_store(before_echo: Any) -> None:
+    client = before_echo.client()
+    ask(client, "echo", user=CANARIES["name"], metadata={"who": CANARIES["mail"]}, extra_headers={"x-llmos-conversation": TEXT})
+    places: dict[str, str] = {}
+    headers = {"authorization": "Bearer sk-llmos-end-to-end", "x-request-id": CANARIES["name"]}
+    for name, raw, status in bad_requests():
+        reply = httpx.post(before_echo.url + "/v1/chat/completions", headers=headers, content=raw, timeout=60)
+        assert reply.status_code == status, name
+        if status != 200:
+            assert reply.json()["error"]["code"], name
+            places[name] = reply.text + str(reply.headers)
+    with pytest.raises(openai.APIError) as broken_off:
+        list(ask(client, "cut", stream=True))
+    places["a broken stream"] = str(broken_off.value)
     time.sleep(1.2)  # the append-only file is flushed every second
-    places = {
-        "errors": refused.value.response.text + unknown.value.response.text + broken.text,
-        "metrics": httpx.get(before_echo.url + "/metrics").text,
-    }
+    places["metrics"] = httpx.get(before_echo.url + "/metrics").text
     for path in sorted(before_echo.data_dir.rglob("*")):
         if path.is_file():
             places[str(path.relative_to(before_echo.data_dir))] = path.read_bytes().decode("latin-1")
     assert any("appendonly" in name for name in places)
+    assert "serve.log" in places
     for place, content in places.items():
         for value in CANARIES.values():
             assert value not in content, place
             assert value.replace(" ", "").replace("-", "") not in content, place
+    assert httpx.get(before_echo.url + "/readyz").status_code == 200
 
 
 @pytest.mark.vllm
@@ -86,11 +139,12 @@ class TestRealVllm:
 
     def test_chat_whole_and_streamed(self, before_vllm: Any) -> None:
         client = before_vllm.client()
-        answer = ask(client, "smollm2", max_tokens=24, temperature=0)
+        more: Any = {"max_tokens": 24, "temperature": 0, "extra_body": {"ignore_eos": True}}
+        answer = ask(client, "smollm2", **more)
         assert answer.choices[0].message.content
         assert answer.usage.completion_tokens == 24
-        chunks = list(ask(client, "smollm2", max_tokens=24, temperature=0, stream=True, stream_options={"include_usage": True}))
-        assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == answer.choices[0].message.content
+        chunks = list(ask(client, "smollm2", stream=True, stream_options={"include_usage": True}, **more))
+        assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)  # not the same words: a busy vLLM rounds otherwise
         assert chunks[-1].usage.completion_tokens == 24
         assert len(chunks) > 8
 
@@ -110,6 +164,48 @@ class TestRealVllm:
         assert [choice.index for choice in answer.choices] == [0, 1]
         assert answer.choices[0].logprobs.content[0].top_logprobs
 
+    def test_the_choices_of_a_stream_end_each_for_itself(self, before_vllm: Any) -> None:
+        chunks = list(ask(before_vllm.client(), "smollm2", n=2, max_tokens=12, temperature=1, seed=3, stream=True))
+        finished = [choice.index for chunk in chunks for choice in chunk.choices if choice.finish_reason]
+        assert sorted(finished) == [0, 1]
+        assert all(chunk.usage is None for chunk in chunks), "usage that nobody asked for stays with the gateway"
+
+    def test_logprobs_where_nothing_was_replaced_and_a_refusal_where_something_was(self, before_vllm: Any) -> None:
+        client = before_vllm.client()
+        plain: Any = [{"role": "user", "content": "1 + 1 ="}]
+        chunks = client.chat.completions.create(
+            model="smollm2", messages=plain, max_tokens=4, logprobs=True, top_logprobs=1, temperature=0, stream=True
+        )
+        choices = [chunk.choices[0] for chunk in chunks if chunk.choices]
+        tokens = "".join(each.token for choice in choices if choice.logprobs for each in choice.logprobs.content)
+        assert tokens.startswith("".join(choice.delta.content or "" for choice in choices))  # the end token has no text
+        with pytest.raises(openai.BadRequestError) as refused:
+            ask(client, "smollm2", max_tokens=4, logprobs=True)
+        assert refused.value.param == "logprobs"
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_named_tool_is_called(self, before_vllm: Any, stream: bool) -> None:
+        parameters = {"type": "object", "properties": {"to": {"type": "string", "maxLength": 30}}, "required": ["to"]}
+        tool: Any = {"type": "function", "function": {"name": "mail", "description": f"Mail {CANARIES['name']}", "parameters": parameters}}
+        choice: Any = {"type": "function", "function": {"name": "mail"}}
+        answer = ask(before_vllm.client(), "smollm2", tools=[tool], tool_choice=choice, max_tokens=60, temperature=0, stream=stream)
+        if stream:
+            deltas = [call for chunk in answer if chunk.choices for call in chunk.choices[0].delta.tool_calls or ()]
+            name = "".join(call.function.name or "" for call in deltas)
+        else:
+            name = answer.choices[0].message.tool_calls[0].function.name
+        assert name == "mail"
+
+    def test_a_conversation_goes_on_with_a_tools_result(self, before_vllm: Any) -> None:
+        call = {"id": "c1", "type": "function", "function": {"name": "mail", "arguments": json.dumps({"to": CANARIES["mail"]})}}
+        messages: Any = [
+            {"role": "user", "content": TEXT},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c1", "content": f"sent to {CANARIES['mail']}"},
+        ]
+        answer = before_vllm.client().chat.completions.create(model="smollm2", messages=messages, max_tokens=8)
+        assert answer.choices[0].finish_reason in ("stop", "length")
+
     def test_a_json_schema_shapes_the_answer(self, before_vllm: Any) -> None:
         schema = {"type": "object", "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}}, "required": ["city"]}
         answer = before_vllm.client().chat.completions.create(
@@ -123,12 +219,21 @@ class TestRealVllm:
     def test_completions_and_responses(self, before_vllm: Any) -> None:
         client = before_vllm.client()
         assert client.completions.create(model="smollm2", prompt=TEXT, max_tokens=5).choices[0].text
+        two = list(client.completions.create(model="smollm2", prompt=[TEXT, "1, 2,"], max_tokens=5, stream=True))
+        assert {choice.index for chunk in two for choice in chunk.choices if choice.text} == {0, 1}
+        with pytest.raises(openai.BadRequestError):
+            client.completions.create(model="smollm2", prompt=[[1, 2, 3]], max_tokens=5)
         response = client.responses.create(model="smollm2", input=TEXT, instructions="Be brief.", max_output_tokens=16)
         assert response.output_text
         assert response.instructions == "Be brief."
         events = list(client.responses.create(model="smollm2", input=TEXT, max_output_tokens=16, stream=True))
         text = "".join(each.delta for each in events if each.type == "response.output_text.delta")
         assert events[-1].response.output_text == text
+        with client.responses.stream(model="smollm2", input="Say yes.", max_output_tokens=8) as helper:
+            assert helper.get_final_response().status in ("completed", "incomplete")
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.responses.create(model="smollm2", input="And then?", previous_response_id=response.id)
+        assert refused.value.param == "previous_response_id"
 
     def test_the_async_client(self, before_vllm: Any) -> None:
         script = (

@@ -14,6 +14,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from federated_trainer.roster import client_id, make_identity, write_roster
 from federated_trainer.settings import InstitutionSettings
 
+torch.set_num_threads(1)  # the models are tiny: a second thread would only wait, and on a busy machine for long
+
 WORDS = [f"w{i}" for i in range(40)] + list("0123456789")
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|> {{ m['content'] }} <|end|> {% endfor %}"

@@ -27,8 +27,8 @@ from federated_trainer.settings import FederationSettings, InstitutionSettings, 
 from federated_trainer.status import Status
 
 Make = Callable[..., dict[int, InstitutionSettings]]
-RUN_TIMEOUT_S = 300.0
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+RUN_TIMEOUT_S = 600.0
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 
 def institution_file(folder: Path, own: InstitutionSettings) -> Path:
@@ -50,7 +50,7 @@ held_out = "{folder / "held_out.jsonl"}"
 registry = "file://{folder / "registry"}"
 signing_key = "{folder / "signing.key"}"
 join_timeout_s = {join_timeout_s}
-round_timeout_s = 45.0
+round_timeout_s = 120.0
 [adapter]
 rank = 2
 alpha = 4

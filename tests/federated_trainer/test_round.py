@@ -11,7 +11,7 @@ import pytest
 from federated_trainer.adapter import AdaptedModel
 from federated_trainer.contribution import Contribution
 from federated_trainer.dp.secure_random import SecureRandom
-from federated_trainer.errors import BadConfiguration, TooFewClients
+from federated_trainer.errors import BadConfiguration, BadUpdate, RefreshFailed, TooFewClients
 from federated_trainer.institution import contribute
 from federated_trainer.round import Judgement, Ports, RoundUpdate, run_round
 from federated_trainer.server_optimizer import ServerOptimizer
@@ -148,18 +148,46 @@ def test_private_round_pays_first_and_stops_at_the_limit(tmp_path: Path, tiny_ba
 
 @pytest.mark.parametrize(
     ("own", "what"),
-    [({"require_privacy": True}, "differential privacy only"), ({"base": True}, "another base model")],
+    [({"require_privacy": True}, "differential privacy only"), ({"base": True}, "another base model"), ({"shape": True}, "another shape")],
 )
 def test_floors_and_base_model_of_an_institution(
     tmp_path: Path, tiny_base: Path, make_institutions: Make, own: dict[str, bool], what: str
 ) -> None:
     settings = federation(tmp_path, tiny_base)
-    (institution, _) = make_institutions((3, 3), **({} if "base" in own else own)).values()
+    (institution, _) = make_institutions((3, 3), **(own if "require_privacy" in own else {})).values()
     model = AdaptedModel(tiny_base, ADAPTER)
     digest = "0" * 64 if "base" in own else model.base_digest
-    task = make_task(settings, 1, digest, model.layout.digest(), model.vector())
-    with pytest.raises(BadConfiguration, match=what):
+    layout = AdaptedModel(tiny_base, AdapterSettings(rank=3)).layout.digest() if "shape" in own else model.layout.digest()
+    task = make_task(settings, 1, digest, layout, model.vector())
+    with pytest.raises((BadConfiguration, BadUpdate), match=what):
         contribute(task, institution, SecureRandom())
+
+
+def test_full_weights_with_tied_embeddings_under_dp_are_refused_before_the_ledger_pays(
+    tmp_path: Path, tiny_base: Path, make_institutions: Make
+) -> None:
+    privacy = SubjectPrivacy(noise_multiplier=1.0, sampling_rate=0.5, expected_batch=2.0, steps=1)
+    settings = federation(tmp_path, tiny_base, privacy=privacy, adapter=AdapterSettings(kind="full"))
+    model = AdaptedModel(tiny_base, settings.adapter)
+    (institution, _) = make_institutions((3, 3)).values()
+    with pytest.raises(BadConfiguration, match="tied embeddings"):
+        contribute(make_task(settings, 1, model.base_digest, model.layout.digest(), model.vector()), institution, SecureRandom())
+    assert not institution.ledger.exists()
+
+
+def test_a_version_that_could_not_be_refreshed_is_published_and_says_so(tmp_path: Path, tiny_base: Path, make_institutions: Make) -> None:
+    class Down(Recorder):
+        def refresh(self, version: int) -> None:
+            raise RefreshFailed("The model server does not answer.")
+
+    settings, recorder = federation(tmp_path, tiny_base), Down()
+    model = AdaptedModel(tiny_base, ADAPTER)
+    task = make_task(settings, 1, model.base_digest, model.layout.digest(), model.vector())
+    clients = InProcessClients(make_institutions((3, 3)), contribute)
+    ports = Ports(clients, recorder, recorder, recorder, lambda stage, what: None)
+    _, report = run_round(task, ServerOptimizer("fedavg"), 2, ports)
+    assert report.version == 7
+    assert report.reasons == ("It is published and not served. The model server does not answer.",)
 
 
 def test_two_factor_lora_under_dp_is_refused(tmp_path: Path, tiny_base: Path) -> None:

@@ -7,9 +7,11 @@ from typing import get_type_hints
 
 import pytest
 
+from gateway.backends.mpc import MpcBackend
+from gateway.backends.mpc_relay import MpcRelay
 from gateway.backends.openai_http import OpenAIBackend
-from gateway.exchange import Routed, Scrubbed
-from gateway.ports import Backend
+from gateway.exchange import Routed, Scrubbed, Sealed
+from gateway.ports import Backend, SealedRelay
 from gateway.stages import route as route_stage
 
 GATEWAY = Path(inspect.getfile(route_stage)).parents[1]
@@ -28,18 +30,27 @@ def makers(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "module"), [("Scrubbed", "stages/scrub.py"), ("Routed", "stages/route.py"), ("Admitted", "stages/admit.py")]
+    ("name", "module"),
+    [("Scrubbed", "stages/scrub.py"), ("Routed", "stages/route.py"), ("Admitted", "stages/admit.py"), ("Sealed", "stages/seal.py")],
 )
 def test_only_one_module_makes_it(name: str, module: str) -> None:
     assert makers(name) == {module}
 
 
-@pytest.mark.parametrize("backend", [Backend, OpenAIBackend])
+@pytest.mark.parametrize("backend", [Backend, OpenAIBackend, MpcBackend])
 def test_a_backend_takes_only_what_was_routed(backend: type) -> None:
     for method in ("complete", "stream"):
         hints = get_type_hints(getattr(backend, method))
         hints.pop("return")
         assert list(hints.values()) == [Routed]
+
+
+@pytest.mark.parametrize("relay", [SealedRelay, MpcRelay])
+def test_a_relay_takes_only_what_was_sealed(relay: type) -> None:
+    for method in ("allowance_bytes", "open"):
+        hints = get_type_hints(getattr(relay, method))
+        hints.pop("return")
+        assert list(hints.values()) == [Sealed]
 
 
 def test_a_route_takes_only_what_was_scrubbed() -> None:

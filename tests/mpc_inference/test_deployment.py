@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mpc_inference import launch
+from mpc_inference import launch, transport
 from mpc_inference.client import Client, Piece
 from mpc_inference.config import Deployment, read_config, write_config
 from mpc_inference.errors import (
@@ -20,6 +20,7 @@ from mpc_inference.errors import (
     ConfigInvalid,
     ContextTooLong,
     DeadlineExceeded,
+    FrameInvalid,
     InvalidSampling,
     PeerUnavailable,
     ProtocolError,
@@ -29,6 +30,7 @@ from mpc_inference.errors import (
 from mpc_inference.llama import plain
 from mpc_inference.llama.shape import read_shape
 from mpc_inference.llama.weights import read_weights
+from mpc_inference.pair import Direct
 from mpc_inference.sampling import Sampling
 
 pytestmark = pytest.mark.timeout(180)
@@ -195,3 +197,49 @@ def test_a_taken_port_is_named(tiny: Path, running: object) -> None:
     done = subprocess.run(launch.command("party0", tiny), capture_output=True, timeout=30, check=False)
     assert done.returncode == 1
     assert b"port" in done.stderr
+
+
+class Uneven(Direct):
+    """A client that tells or sends the two parties different things. Only it may suffer."""
+
+    def __init__(self, deployment: Deployment, change: Callable[[int, dict[str, object]], dict[str, object] | None]) -> None:
+        super().__init__(deployment)
+        for party, link in enumerate(self.links):
+            send_control, send = link.send_control, link.send
+
+            def control(message: dict[str, object], party: int = party, tell: Callable[..., None] = send_control) -> None:
+                if (changed := change(party, message)) is not None:
+                    tell(changed)
+
+            def words(kind: int, payload: bytes, party: int = party, tell: Callable[..., None] = send) -> None:
+                if kind != transport.WORDS or change(party, {"step": 1}) is not None:
+                    tell(kind, payload)
+
+            link.send_control, link.send = control, words  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda party, message: message | {"temperature": 7} if party and "open" in message else message,
+        lambda party, message: message | {"prefix": 1} if party and "open" in message else message,
+        lambda party, message: None if party and "step" in message else message,
+        lambda party, message: None if party else message,
+    ],
+    ids=["another temperature", "another prefix", "no share for party 1", "nothing for party 1"],
+)
+async def test_a_client_that_tells_the_parties_different_things_holds_nobody_up(
+    tiny: Path, client: Client, change: Callable[[int, dict[str, object]], dict[str, object] | None]
+) -> None:
+    deployment = read_config(tiny)
+    epochs = launch.status(tiny)[0]["epochs"]
+    uneven = Client(deployment, lambda tokens: Uneven(deployment, change))
+    prompt = client.tokens.chat([{"role": "user", "content": "w1 w2 w3"}])
+    wrong = asyncio.create_task(collect(uneven, prompt, max_tokens=3))
+    await asyncio.sleep(0.1)
+    assert [p.token for p in await collect(client, prompt, max_tokens=2)] == expected(tiny, prompt, 2)
+    answered_first = not wrong.done()
+    with pytest.raises((FrameInvalid, DeadlineExceeded, PeerUnavailable)) as ended:
+        await wrong
+    assert answered_first or ended.type is not DeadlineExceeded, "nobody waits as long as party 0 waits for the rest of such a request"
+    assert launch.status(tiny)[0]["epochs"] == epochs

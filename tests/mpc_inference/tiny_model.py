@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mpc_inference import launch
-from mpc_inference.config import Deployment, Endpoint, read_config, write_config
+from mpc_inference.config import Deployment, Endpoint, Mode, read_config, write_config
 
 TEMPLATE = (
     "{% if messages[0].role != 'system' %}<start>system helpful<end>{% endif %}"
@@ -76,9 +76,9 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def deploy(root: Path) -> Path:
+def deploy(root: Path, mode: Mode = "public") -> Path:
     """Write, prepare and configure the model under `root`; answers the deployment file."""
-    config = launch.init(root / "deployment", write_model(root / "model"))
+    config = launch.init(root / "deployment", write_model(root / "model"), mode=mode)
     ports = free_ports(3)
     changed = {
         "dealer": Endpoint(port=ports[0]),

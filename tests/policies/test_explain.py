@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from policies.diff import diff
 from policies.explain import ACTION_WORDS, explain
 from policies.load import load_pack, load_policy
-from policies.schema import Action
+from policies.schema import Action, Policy
 
 
 def test_every_action_has_words() -> None:
@@ -17,7 +21,8 @@ def test_explain_says_each_rule() -> None:
         "id: x\nentities: {PERSON: {action: mask, score: 0.5}, SECRET: {action: block}}\n"
         "routing: {rules: [{entities: [PERSON], to: mpc}], default: refuse}\n"
         "limits: {requests_per_minute: 60, concurrent_streams: 2}\nretention: {vault_ttl_s: 3600}\n"
-        "response: {restore: false, scan: ner, action: block}\naudit: {level: minimal}\nrecall_floor: {overall: 0.9}\n"
+        "response: {restore: false, scan: ner, action: block}\naudit: {level: minimal}\non_failure: {answer_scan: patterns_only}\n"
+        "recall_floor: {overall: 0.9}\n"
     )
     assert explain(policy) == [
         "PERSON (score ≥ 0.5): masked with asterisks, not restored.",
@@ -30,8 +35,15 @@ def test_explain_says_each_rule() -> None:
         "Each key may use 60 requests a minute, 2 streams at once.",
         "The vault forgets a conversation 1 hour after its last use.",
         "The audit records no counts by entity.",
+        "Where the scan of an answer fails, the answer goes on, scanned by pattern ALONE: names may pass.",
+        "Where any other part fails (detection, vault, ledger, audit), the request is refused and nothing is sent.",
         "A production tenant needs this recall on its own labelled text first: overall 90%.",
     ]
+
+
+def test_blind_use_is_said_and_its_absence_is_not() -> None:
+    assert any("blindly" in sentence for sentence in explain(load_policy("id: x\nblind: allow\n")))
+    assert not any("blind" in sentence for sentence in explain(load_policy("id: x\n")))
 
 
 def test_diff_names_each_changed_field() -> None:
@@ -47,3 +59,32 @@ def test_diff_names_each_changed_field() -> None:
     assert changes["recognizers[w].deny_list"] == ("added", None, ["A1"])
     assert "entities.EMAIL_ADDRESS.action" not in changes
     assert diff(before, before) == []
+
+
+LEAVES = {
+    "a": {"type": "boolean", "x-dp": {"mechanism": "randomized_response", "epsilon": 1.5}},
+    "b": {"type": "string", "x-dp": {"mechanism": "drop"}},
+}
+OBJECT: dict[str, Any] = {"kind": "structured", "json_schema": {"type": "object", "properties": LEAVES}}
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "says"),
+    [
+        ({"kind": "token", "clip": 8, "temperature": 2, "max_tokens": 5}, "epsilon 8 at most"),
+        ({"kind": "token", "selection": "argmax", "epsilon_per_token": 3, "max_tokens": 5}, "epsilon 3 at most"),
+        (
+            {"kind": "ensemble", "groups": 8, "clip": 8, "temperature": 1, "max_tokens": 5},
+            "in 8 groups, at most 5 tokens, each within epsilon 2",
+        ),
+        (OBJECT, "1 noised values (epsilon 1.5)"),
+        (OBJECT | {"answer_after_s": 4}, "It leaves 4 seconds after"),
+    ],
+)
+def test_explain_says_the_mechanism_and_the_budget(mechanism: dict[str, Any], says: str) -> None:
+    dp = {"mechanism": mechanism, "budget": {"epsilon": 50, "delta": 1e-6, "window": {"kind": "rolling", "seconds": 3600}}}
+    text = " ".join(explain(Policy.model_validate({"id": "p", "dp": dp})))
+    assert says in text
+    assert "epsilon 50 and delta 1e-06 in any 1 hour, counted by basic" in text
+    assert "keeps the stand-ins" in text
+    assert "gives up the privacy claim" in " ".join(explain(Policy.model_validate({"id": "p", "dp": dp | {"restore": True}})))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from gateway.commands.federate.options import Federation, console, read_federation, told, track
+from gateway.commands.federate.options import EXIT_FAILED, Federation, console, read_federation, told, track
 
 if TYPE_CHECKING:
     from federated_trainer.refresh import VllmRefresher
@@ -32,7 +32,7 @@ def models(federation: Federation) -> None:
                 f"r{manifest.version}",
                 str(manifest.round_number),
                 str(manifest.clients),
-                str(manifest.privacy.get("epsilon", "–")),
+                _rounded(manifest.privacy.get("epsilon")),
                 str(manifest.measures.get("perplexity", "–")),
                 manifest.published_at,
                 "rolled back" if manifest.version in served.withdrawn else note,
@@ -68,11 +68,20 @@ def export(
         export_version(settings, version, folder.absolute())
         console.print(f"r{version} is written to {folder}.", markup=False)
     if mpc is not None:
+        from mpc_inference.errors import ModelUnsupported
         from mpc_inference.llama.artifact import prepare
 
-        with track(console, "preparing for secret sharing") as progress:
-            prepare(folder, mpc, progress)
+        try:
+            with track(console, "preparing for secret sharing") as progress:
+                prepare(folder, mpc, progress)
+        except ModelUnsupported as error:
+            console.print(str(error), style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(EXIT_FAILED) from None
         console.print(f"Prepared for the MPC parties: {mpc}. Copy it to each role, and its SHA-256 into mpc.yaml.", markup=False)
+
+
+def _rounded(epsilon: float | str | None) -> str:
+    return f"{epsilon:.3f}" if isinstance(epsilon, float) else "–"
 
 
 def _refresher(settings: FederationSettings) -> VllmRefresher:

@@ -31,11 +31,16 @@ def grid_distances(logits: torch.Tensor, clip: float, excluded: Sequence[int]) -
     Returns:
         int64 [rows, vocabulary], each 0 (best) to GRID_STEPS (C or more below it).
     """
-    u = torch.nan_to_num(logits.float(), nan=float("-inf"), posinf=torch.finfo(torch.float32).max, neginf=float("-inf"))
+    u = logits.to(torch.float32, copy=True)
     u[torch.arange(u.shape[0], device=u.device), torch.as_tensor(excluded, device=u.device)] = float("-inf")
-    below = (u.amax(dim=-1, keepdim=True) - u).mul_(GRID_STEPS / clip)
-    # A row of -inf alone gives NaN everywhere: every token counts as best, a constant of the input.
-    return torch.nan_to_num(below, nan=0.0, posinf=float(GRID_STEPS)).clamp_(0.0, float(GRID_STEPS)).round_().long()
+    best = u.amax(dim=-1, keepdim=True)  # NaN where the row holds one
+    if not bool(torch.isfinite(best).all()):
+        u = torch.nan_to_num(u, nan=float("-inf"), posinf=torch.finfo(torch.float32).max, neginf=float("-inf"))
+        best = u.amax(dim=-1, keepdim=True)
+        # A row of -inf alone gives NaN everywhere: every token counts as best, a constant of the input.
+        u = torch.nan_to_num(best - u, nan=0.0, posinf=float("inf"))
+        return u.mul_(GRID_STEPS / clip).clamp_(max=float(GRID_STEPS)).round_().long()
+    return torch.sub(best, u, out=u).mul_(GRID_STEPS / clip).clamp_(max=float(GRID_STEPS)).round_().long()
 
 
 def draw(weights: torch.Tensor, random_below: RandomBelow = operating_system_randomness) -> list[int]:
@@ -69,10 +74,13 @@ def argmax_row_weights(logits: torch.Tensor, best: int, other: int, excluded: Se
 
     NaN logits never win; a row without a finite logit has token 0 (or 1, if 0 is excluded) as its best. int64 [rows, vocabulary].
     """
-    u = torch.nan_to_num(logits.float(), nan=torch.finfo(torch.float32).min, neginf=torch.finfo(torch.float32).min)
+    u = logits.to(torch.float32, copy=True)
     rows = torch.arange(u.shape[0], device=u.device)
     barred = torch.as_tensor(excluded, device=u.device)
     u[rows, barred] = float("-inf")
+    if not bool(torch.isfinite(u.amax(dim=-1)).all()):
+        u = torch.nan_to_num(u, nan=torch.finfo(torch.float32).min, neginf=torch.finfo(torch.float32).min)
+        u[rows, barred] = float("-inf")
     weights = torch.full(u.shape, other, dtype=torch.int64, device=u.device)
     weights[rows, u.argmax(dim=-1)] = best
     weights[rows, barred] = 0

@@ -16,6 +16,7 @@ from gateway.pii.recognizers.credit_card import CreditCardRecognizer
 from gateway.pii.recognizers.crypto import CryptoRecognizer
 from gateway.pii.recognizers.date_time import DateOfBirthRecognizer, DateTimeRecognizer
 from gateway.pii.recognizers.email import EmailRecognizer
+from gateway.pii.recognizers.given_names import GivenNameRecognizer
 from gateway.pii.recognizers.iban import IbanRecognizer
 from gateway.pii.recognizers.licence import LicenceRecognizer
 from gateway.pii.recognizers.medical_record import MedicalRecordRecognizer, NhsNumberRecognizer
@@ -32,6 +33,7 @@ from gateway.pii.recognizers.zip_code import ZipCodeRecognizer
 BUILT_IN: tuple[type[Recognizer], ...] = (
     ModelNamesRecognizer,
     TitledPersonRecognizer,
+    GivenNameRecognizer,
     ChinesePersonRecognizer,
     StreetAddressRecognizer,
     ChineseAddressRecognizer,

@@ -14,8 +14,8 @@ class ZipCodeRecognizer(PatternRecognizer):
     entity = "ZIP_CODE"
     patterns = (
         Pattern(
-            r"(?i)\b(?:zip|zip ?code|post ?code|postal code|plz|cap|cep|邮编|邮政编码)\b?"
-            r"(?: ?(?:is|was|:|#|=|number|no\.?|为|是|：)){0,2} ?['\"]?([A-Z]{0,2}-?\d{4,6}(?:-\d{3,4})?)\b",
+            r"(?i)\b(?:zip|zip ?code|post ?code|postal code|plz|cap|cep|邮编|邮政编码)\b?(?: (?:for|of) [^.,;:\n]{1,60} is)?"
+            r"(?: ?(?:is|was|:|#|=|number|no\.?|为|是|：)){0,2} ?['\"]?([A-Z]{0,2}-?\d{4,6}(?:-\d{3,4})?|\d{2,3}[- ]\d{2,3})\b",
             0.85,
             group=1,
         ),

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from federated_trainer.dp.client_level import ClientLevel, epsilon_of
+from federated_trainer.dp.accounting import epsilon_of_zcdp
+from federated_trainer.dp.client_level import ClientLevel
 from federated_trainer.dp.secure_random import SecureRandom
 from federated_trainer.errors import BadConfiguration, BadUpdate, TooFewClients
 
 N, LENGTH = 120, 400
 
 
-def made(**changes: float) -> ClientLevel:
-    fields: dict[str, float] = {
+def made(**changes: float | str) -> ClientLevel:
+    fields: dict[str, float | str] = {
         "length": LENGTH, "clients": N, "honest_survivors": 100, "clip_norm": 1.0, "noise_multiplier": 1.0, "fraction_bits": 14
     }  # fmt: skip
     return ClientLevel(**(fields | changes))  # type: ignore[arg-type]
@@ -37,6 +38,20 @@ def test_mean_is_unbiased_with_the_declared_noise() -> None:
     std = (N * level.client_variance) ** 0.5 / 2**14 / N
     assert abs(float(np.mean((residual / std) ** 2)) - 1) < 3.9 * (2 / LENGTH) ** 0.5
     assert clip == 1.0
+
+
+def test_central_noise_is_the_servers_alone_and_as_large() -> None:
+    """A client's own message is its clipped update, bare; the published mean has the declared noise (one seed in 10,000 fails)."""
+    level = made(noise_at="server")
+    updates = np.random.default_rng(1).normal(0, 0.5 / LENGTH**0.5, (N, LENGTH))
+    bare = level.encode(updates[0], SecureRandom()).view(np.int64)[:-1] / 2**14
+    np.testing.assert_allclose(bare, updates[0], atol=2.0**-15)
+    mean, _ = level.decode(total(level, updates), N, SecureRandom(b"s" * 32))
+    std = (100 * level.client_variance) ** 0.5 / 2**14 / N
+    assert abs(float(np.mean(((mean - updates.mean(axis=0)) / std) ** 2)) - 1) < 3.9 * (2 / LENGTH) ** 0.5
+    assert level.zcdp() == made().zcdp()
+    with pytest.raises(BadConfiguration):
+        made(noise_at="nowhere")
 
 
 def test_one_client_is_clipped_however_large() -> None:
@@ -64,7 +79,7 @@ def test_epsilon_is_close_to_the_central_gaussian() -> None:
     """ρ = 1/(2 z²) of the continuous Gaussian; the ring and the rounding are within 0.1 % of it here."""
     level = made(fraction_bits=14)
     assert level.zcdp() == pytest.approx(0.5, rel=1e-3)
-    assert epsilon_of([level] * 2, 1e-6) > epsilon_of([level], 1e-6)
+    assert epsilon_of_zcdp(2 * level.zcdp(), 1e-6) > epsilon_of_zcdp(level.zcdp(), 1e-6) > 0
 
 
 def test_malformed_updates() -> None:

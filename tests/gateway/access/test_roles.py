@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.access.roles import PERMISSIONS, ROLES, Permission, may, require
+from gateway.access.roles import MANAGES, PERMISSIONS, ROLES, Permission, may, require, require_manages
 from gateway.errors import Forbidden
 from gateway.exchange import Principal
 
@@ -14,11 +14,23 @@ def who(role: str) -> Principal:
 
 
 def test_the_roles_that_are_promised() -> None:
-    assert set(ROLES) == {"caller", "auditor", "analyst", "operator", "policy_admin", "admin"}
+    assert set(ROLES) == {"caller", "auditor", "analyst", "operator", "monitor", "policy_admin", "admin"}
 
 
 def test_an_analyst_reads_the_noised_statistics_and_nothing_else() -> None:
     assert PERMISSIONS["analyst"] == {Permission.READ_STATISTICS}
+
+
+def test_metrics_are_not_for_those_who_get_noised_statistics() -> None:
+    assert {role for role in ROLES if may(who(role), Permission.READ_METRICS)} == {"auditor", "operator", "monitor", "admin"}
+
+
+def test_nobody_makes_keys_of_a_role_that_may_more() -> None:
+    for role, managed in MANAGES.items():
+        beyond = frozenset().union(*(PERMISSIONS[each] for each in managed)) - PERMISSIONS[role]
+        assert beyond <= {Permission.INFER, Permission.READ_STATISTICS}, role
+    with pytest.raises(Forbidden, match="may not manage keys of the role 'admin'; these may: admin"):
+        require_manages(who("operator"), "admin")
 
 
 def test_a_caller_administers_nothing_and_an_administrator_sends_no_prompts() -> None:

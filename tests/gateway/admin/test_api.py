@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from gateway.audit.chain import public_key_from_text
 from gateway.audit.verify import verify_export
 from gateway.errors import BadRequest, InvalidPolicy
 from gateway.exchange import ConversationScope, Principal
+from gateway.pii.conversation import conversation_scope
 from gateway.stores.tenants import Tenant
 from policies.load import load_policy
 
@@ -30,10 +34,18 @@ GUARDED = {
     ("POST", "/policies/p/rollback/1"): Permission.WRITE_POLICIES,
     ("POST", "/policies/diff"): Permission.READ_POLICIES,
     ("POST", "/scrub"): Permission.DRY_RUN,
+    ("GET", "/statistics/2026-01-01"): Permission.READ_STATISTICS,
     ("GET", "/keys"): Permission.READ_KEYS,
     ("POST", "/keys"): Permission.WRITE_KEYS,
     ("POST", "/keys/key_1/revoke"): Permission.WRITE_KEYS,
     ("POST", "/keys/key_1/rotate"): Permission.WRITE_KEYS,
+    ("GET", "/tenants"): Permission.READ_KEYS,
+    ("PUT", "/tenants/t"): Permission.WRITE_KEYS,
+    ("POST", "/privacy/erase"): Permission.ERASE,
+    ("GET", "/privacy/report"): Permission.READ_AUDIT,
+    ("GET", "/policies/p"): Permission.READ_POLICIES,
+    ("GET", "/policies/p/history"): Permission.READ_POLICIES,
+    ("GET", "/audit/public-key"): Permission.READ_AUDIT,
     ("GET", "/budgets"): Permission.READ_BUDGETS,
     ("GET", "/audit/records"): Permission.READ_AUDIT,
     ("GET", "/audit/verify"): Permission.READ_AUDIT,
@@ -58,6 +70,10 @@ async def test_each_endpoint_asks_for_its_permission(clients: Any, role: str) ->
 
 async def test_every_endpoint_of_the_document_is_guarded(clients: Any) -> None:
     document = (await clients.anonymous.get("/openapi.json")).json()
+    parts = {re.sub("{[^}]*}", "*", path): path for path in document["paths"]}
+    tried = {(method, re.sub(r"/(p|m|f|t|1|key_1|2026-01-01)(?=/|$)", "/*", path.partition("?")[0])) for method, path in GUARDED}
+    every = {(method.upper(), shape) for shape, path in parts.items() for method in document["paths"][path]}
+    assert tried == every, "an endpoint without its line in GUARDED, or a line without its endpoint"
     for path, operations in document["paths"].items():
         for method in operations:
             answer = await clients.anonymous.request(method, path.replace("{version}", "1").replace("{", "").replace("}", ""), json={})
@@ -216,6 +232,41 @@ async def test_a_tenant_goes_into_production_only_above_the_floors_that_serve_it
     assert [tenant.production for tenant in await parts.tenants.all()] == [False]
 
 
+async def test_a_body_that_is_too_large_is_refused_before_it_is_read(clients: Any) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65_536
+
+    refused = await clients["policy_admin"].put("/policies/p", content=endless(), headers={"content-type": "application/json"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "request_too_large")
+    oversize = await put(clients["policy_admin"], "id: p\ndescription: " + "x" * 300_000)
+    assert (oversize.status_code, oversize.json()["error"]["code"]) == (422, "invalid_policy")
+
+
+async def test_a_conversation_is_erased_by_its_header_and_a_report_tells_what_is_done(clients: Any, parts: AdminParts) -> None:
+    assert parts.dry_run is not None
+    assert parts.conversation_key is not None
+    await parts.policies.apply("id: p\nentities: {PERSON: {action: surrogate}}\n", author="a", reason="")
+    caller = Principal("acme", "key_1")
+    scope = conversation_scope(caller, key=parts.conversation_key, header="c-7", user=None, system_texts=(), first_user_texts=())
+    (entry,) = await parts.policies.all()
+    spans = await parts.dry_run.detector.detect(["Sarah Connor"], entry.policy)
+    await parts.dry_run.pseudonyms.replace(scope, ["Sarah Connor"], spans, entry.policy)
+    body = {"tenant": "acme", "conversation": "c-7", "key_id": "key_1"}
+    assert (await clients["operator"].post("/privacy/erase", json=body)).json() == {"conversations": 1, "file_rewritten": True}
+    assert (await clients["operator"].post("/privacy/erase", json=body)).json()["conversations"] == 0
+    assert (await clients["operator"].post("/privacy/erase", json={"tenant": "acme", "key_id": "key_1"})).status_code == 400
+    report = (await clients["auditor"].get("/privacy/report", params={"tenant": "acme"})).text
+    assert "# Record of processing: acme" in report
+    assert "Policy p, version 1" in report
+
+
+async def test_a_tenants_state_keeps_its_labelled_file(clients: Any, parts: AdminParts) -> None:
+    await parts.tenants.put(Tenant("acme", labelled_file="/labelled.jsonl"))
+    assert (await clients["operator"].put("/tenants/acme", json={"production": True})).json()["has_labelled_file"]
+    assert await parts.tenants.all() == [Tenant("acme", production=True, labelled_file="/labelled.jsonl")]
+
+
 async def test_what_cannot_be_audited_is_not_done(clients: Any, parts: AdminParts) -> None:
     """Writers of the audit and of the keys share the store, so it is the audit alone that is made to fail: its key has a wrong type."""
     redis = parts.keys._redis
@@ -243,3 +294,31 @@ async def test_erasing_a_tenant_leaves_nothing_of_it_on_the_disk(parts: AdminPar
     assert wrapped not in raw
     assert mine not in raw
     assert len([name async for name in redis.scan_iter(match="llmos:vault:*")]) == 1
+
+
+async def test_an_analyst_reads_noised_days_and_pays_for_each_once(parts: AdminParts, clients: Any) -> None:
+    today = datetime.datetime.now(datetime.UTC).date()
+    yesterday = today - datetime.timedelta(days=1)
+    received = datetime.datetime.combine(yesterday, datetime.time(12), datetime.UTC).timestamp()
+    for _ in range(5):
+        record = {"tenant": "acme", "key_id": "k", "api": "chat.completions", "outcome": "ok", "received_unix_s": received}
+        await parts.audit.outcome(record)
+    analyst = clients["analyst"]
+    first = (await analyst.get(f"/statistics/{yesterday}")).json()
+    assert first["counts"]["chat.completions:ok"] == 3  # a key counts for three at most
+    assert (first["epsilon"], first["unit"]) == (1e4, "one API key, one day")
+    assert (await analyst.get(f"/statistics/{yesterday}")).json() == first
+    assert (await analyst.get(f"/statistics/{today}")).status_code == 400
+    before = yesterday - datetime.timedelta(days=1)
+    assert (await analyst.get(f"/statistics/{before}")).status_code == 200
+    spent = await analyst.get(f"/statistics/{before - datetime.timedelta(days=1)}")
+    assert (spent.status_code, spent.json()["error"]["code"]) == (429, "privacy_budget_exceeded")
+    assert spent.headers["x-should-retry"] == "false"
+    assert int(spent.headers["retry-after"]) > 0
+
+
+async def test_statistics_are_the_analysts_alone_who_read_nothing_else(clients: Any) -> None:
+    for role in ("caller", "auditor", "operator", "policy_admin", "admin"):
+        assert (await clients[role].get("/statistics/2026-01-01")).status_code == 403
+    for path in ("/audit/records?tenant=acme", "/budgets", "/keys", "/policies"):
+        assert (await clients["analyst"].get(path)).status_code == 403

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 from structlog.processors import JSONRenderer
 
@@ -24,3 +26,30 @@ def test_content_does_not() -> None:
     )
     assert "Sarah" not in said
     assert "sarah" not in said
+
+
+SCRIPT = """
+import logging, warnings
+from gateway.audit.log_filter import configure_logging
+configure_logging()
+log = logging.getLogger("presidio-analyzer")
+log.warning("skipped %s", "Sarah Connor")
+try:
+    raise ValueError("Sarah Connor")
+except ValueError:
+    log.exception("in Sarah Connor")
+logging.getLogger("uvicorn.error").error("Exception in ASGI application: Sarah Connor")
+logging.getLogger("httpx").info("POST /Sarah Connor")
+"""
+
+
+def test_a_librarys_line_comes_without_its_message() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=True)
+    assert "Sarah" not in done.stdout + done.stderr
+    lines = [json.loads(each) for each in done.stdout.splitlines()]
+    assert [(each["event"], each["logger"], each["level"]) for each in lines] == [
+        ("library", "presidio-analyzer", "warning"),
+        ("library", "presidio-analyzer", "error"),
+        ("library", "uvicorn.error", "error"),
+    ]
+    assert lines[1]["fault"] == "ValueError"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.audit.chain import AuditKeys, Head, canonical, first_digest, mac, next_digest
+from gateway.audit.chain import AuditKeys, Head, canonical, first_digest, mac, next_digest, public_key_text
 from gateway.audit.export import chain_line, head_lines, record_line
 from gateway.audit.verify import Finding, Link, Report, Verifier, verify_export
 
@@ -141,3 +144,35 @@ def test_no_byte_of_an_export_can_change_unseen(data: st.DataObject) -> None:
 def test_what_is_no_export_is_refused(lines: list[str]) -> None:
     with pytest.raises(ValueError, match=r"empty|line 1"):
         verify_export(lines, KEYS.public)
+
+
+SCRIPT = Path(__file__).parents[3] / "docs" / "verify_audit_export.py"
+
+
+def by_the_script(lines: list[str], path: Path) -> subprocess.CompletedProcess[str]:
+    """As an outside party runs it: a process of its own that knows nothing of LLMOS."""
+    path.write_text("".join(line + "\n" for line in lines))
+    command = [sys.executable, "-I", str(SCRIPT), str(path), public_key_text(KEYS.public)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={})
+
+
+@pytest.mark.parametrize("first", [1, 4])
+def test_the_script_that_stands_alone_agrees_on_an_untouched_export(tmp_path: Path, first: int) -> None:
+    links = log(10)
+    done = by_the_script(export(links, [head(links, 7), head(links, 10)][first > 7 :], first), tmp_path / "export.jsonl")
+    assert (done.returncode, done.stdout.strip()) == (0, f"holds: {11 - first} records, signed up to 10")
+
+
+@pytest.mark.parametrize("tamper", [change, change_with_its_digest, swap, from_another_tenant, lambda links: links[:3] + links[4:]])
+def test_the_script_that_stands_alone_finds_what_our_verifier_finds(tmp_path: Path, tamper: Callable[[list[Link]], list[Link]]) -> None:
+    links = log(10)
+    lines = export(tamper(list(links)), [head(links, 10)])
+    done = by_the_script(lines, tmp_path / "export.jsonl")
+    assert not verify_export(lines, KEYS.public).holds
+    assert done.returncode == 1
+    # without the gateway's key a chain that was computed anew shows at the next signed head, and not before
+    assert ("record 4" in done.stdout) or (tamper is change_with_its_digest and "the head after record 10" in done.stdout)
+
+
+def test_the_script_that_stands_alone_refuses_what_is_no_export(tmp_path: Path) -> None:
+    assert by_the_script(["{}"], tmp_path / "export.jsonl").returncode == 2

@@ -1,12 +1,19 @@
 """`llmos up --demo` as a person runs it, in front of a model server that repeats what it is told."""
 
 import os
+import re
+import runpy
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+from mpc_inference import launch
+from mpc_inference.config import Endpoint
+from mpc_inference.errors import PeerUnavailable
 
 # an OpenAI-compatible server whose model repeats the user's message; it writes each body that it receives to a file
 MODEL_SERVER = """
@@ -79,7 +86,8 @@ def is_alive(pid):
 @pytest.mark.timeout(400)
 def test_the_demonstration_shows_what_left_and_ctrl_c_leaves_nothing_behind(tmp_path, model_server, unused_tcp_port):
     url, received = model_server
-    with up(tmp_path / "data", url, unused_tcp_port, "--demo") as process:
+    drawn = tmp_path / "columns.svg"
+    with up(tmp_path / "data", url, unused_tcp_port, "--demo", "--picture", str(drawn)) as process:
         shown = read_until(process, "Ctrl-C stops everything")
         family = descendants(process.pid)
         process.send_signal(signal.SIGINT)
@@ -93,6 +101,12 @@ def test_the_demonstration_shows_what_left_and_ctrl_c_leaves_nothing_behind(tmp_
     sent = received.read_text()
     assert not any(value in sent for value in VALUES)
     assert f"0 of {len(VALUES)} values" in shown
+    picture = drawn.read_text("utf-8")
+    assert picture.startswith("<svg")
+    assert "Connor" in picture
+    assert "http" not in picture.replace("http://www.w3.org", "").replace("https://www.textualize.io", ""), (
+        "a reader's browser fetches nothing"
+    )
     assert "sk-llmos-" in shown
     key = shown[shown.index("sk-llmos-") :].split('"')[0]
     kept = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
@@ -108,3 +122,37 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path, model_server):
     assert process.returncode == 1
     assert "LLMOS_PORT" in answer
     assert not (tmp_path / "data" / "valkey").exists()
+
+
+@pytest.mark.timeout(400)
+def test_with_mpc_the_demonstration_goes_over_secret_shares_too(tmp_path, model_server, unused_tcp_port):
+    url, _ = model_server
+    tiny = runpy.run_path(str(Path(__file__).parents[2] / "mpc_inference" / "tiny_model.py"))
+    model = tiny["write_model"](tmp_path / "data" / "models" / "smollm2")
+    dealer, *parties = (Endpoint(port=port) for port in tiny["free_ports"](3))
+    launch.init(tmp_path / "data" / "mpc", model, places=launch.Places(dealer, tuple(parties)))
+    with up(tmp_path / "data", url, unused_tcp_port, "--demo", "--with", "mpc") as process:
+        shown = read_until(process, "Ctrl-C stops everything")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, process.stdout.read()
+    assert "no privacy" in shown
+    for name in ("mpc-dealer", "mpc-party0", "mpc-party1"):
+        assert f"{name}: ready" in shown
+    assert f"0 of {len(VALUES)} values" in shown, "the first table stays as it is"
+    after = shown[shown.index("party 0 received") :]
+    words = set(re.findall(r"\b[0-9a-f]{16}\b", after))
+    assert len(words) >= 12, "each party shows eight words, and no two are alike"
+    assert re.search(r"\d+ tokens in [0-9.]+ s", after)
+    with pytest.raises(PeerUnavailable):
+        launch.status(tmp_path / "data" / "mpc" / "mpc.yaml")
+
+
+def test_with_mpc_refuses_in_production(tmp_path, model_server, unused_tcp_port):
+    url, _ = model_server
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LLMOS_")}
+    environ |= {"LLMOS_DATA_DIR": str(tmp_path / "data"), "LLMOS_PORT": str(unused_tcp_port)}
+    environ |= {"LLMOS_ENV": "production", "LLMOS_MASTER_KEY_FILE": str(tmp_path / "master.key")}
+    argv = [sys.executable, "-m", "gateway.cli", "up", "--upstream", url, "--with", "mpc"]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environ, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "refuses in production" in done.stdout

@@ -27,6 +27,21 @@ AXE = Path(os.environ.get("LLMOS_TEST_AXE", ROOT / "build" / "axe" / "node_modul
 START_S = 180.0
 TEXT = "I am Sarah Connor, write to sarah.connor@acme.com"
 
+SURVEY = """
+id: survey
+extends: strict
+match: {tenants: [survey]}
+dp:
+  mechanism:
+    kind: structured
+    max_tokens: 40
+    json_schema:
+      type: object
+      properties:
+        urgency: {type: number, minimum: 0, maximum: 10, x-dp: {mechanism: laplace, epsilon: 2.0}}
+  budget: {epsilon: 30.0, window: {kind: calendar, period: day}}
+"""
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 playwright = pytest.importorskip("playwright.sync_api", reason="make test-console installs Playwright")
 
@@ -40,10 +55,10 @@ class Running:
     admin_key: str
     caller_key: str
 
-    def ask(self) -> dict[str, Any]:
+    def ask(self, key: str | None = None) -> dict[str, Any]:
         """One chat request; what the model server received."""
         body = json.dumps({"model": "smollm2", "messages": [{"role": "user", "content": TEXT}]}).encode()
-        headers = {"authorization": f"Bearer {self.caller_key}", "content-type": "application/json"}
+        headers = {"authorization": f"Bearer {key or self.caller_key}", "content-type": "application/json"}
         try:
             urllib.request.urlopen(urllib.request.Request(f"{self.url}/v1/chat/completions", body, headers), timeout=60).read()
         except urllib.error.HTTPError as refused:
@@ -84,7 +99,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
                 return made.stdout.decode().strip()
 
             admin, caller = key("operations", "--role", "admin", "--label", "on call"), key("acme", "--label", "chat app", "--days", "90")
-            yield Running(f"http://127.0.0.1:{port}", upstream, admin, caller)
+            survey = key("survey", "--label", "survey")
+            (data / "survey.yaml").write_text(SURVEY)
+            subprocess.run(
+                [*llmos, "policy", "apply", str(data / "survey.yaml")], env=environ, capture_output=True, timeout=120, check=True
+            )
+            made = Running(f"http://127.0.0.1:{port}", upstream, admin, caller)
+            for _ in range(4):
+                made.ask(survey)  # the stub's answer is no JSON, so each leaf is drawn from its default: it costs all the same
+            yield made
         finally:
             for process in started:
                 process.terminate()
@@ -229,7 +252,7 @@ def test_axe_finds_no_serious_fault(running: Running, browser: Any, scheme: str,
     page.close()
     page = signed_in(context, running)
     for path in PAGES:
-        page.goto(f"{running.url}/console/{path}")
+        assert page.goto(f"{running.url}/console/{path}").status == 200, path
         faults += serious(page, path)
         shoot(page, f"{path.replace('?', '-').replace('=', '-')}-{scheme}-{language}")
     page.goto(f"{running.url}/console/playground")

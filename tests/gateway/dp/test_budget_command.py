@@ -54,6 +54,14 @@ async def test_show_set_history(valkey_socket: str, policy_id: str, tenant: str)
     assert policy_id in text
 
 
+async def test_forecast(valkey_socket: str, policy_id: str) -> None:
+    code, text = await run(valkey_socket, "forecast", policy_id, "--requests", "3", "--tokens", "1")
+    assert code == 0
+    assert [line.split("│")[2].strip() for line in text.splitlines() if "basic" in line and "│" in line] == ["24"]
+    assert "admits 1 such answers" in text
+    assert (await run(valkey_socket, "forecast", "no-such-policy"))[0] == 1
+
+
 async def test_wrong_changes_are_refused(valkey_socket: str, policy_id: str, tenant: str) -> None:
     assert (await run(valkey_socket, "set", tenant, "k1", policy_id))[0] == 2
     assert (await run(valkey_socket, "set", tenant, "k1", policy_id, "--epsilon", "-1"))[0] == 1

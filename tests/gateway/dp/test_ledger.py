@@ -2,7 +2,10 @@
 
 import asyncio
 import datetime
+import os
+import sys
 import uuid
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +22,8 @@ from policies.dp import Budget, Window
 ONE = Loss(epsilon=1.0, rho=0.5)
 DAY = Window(kind="calendar", period="day")
 UTC = datetime.UTC
+ROOT = Path(__file__).parents[3]
+REPLICA = Path(__file__).with_name("replica.py")
 
 
 class Clock:
@@ -85,6 +90,27 @@ async def test_concurrent_replicas_cannot_overspend(valkey_socket: str, tenant: 
     assert balance.spent[0] <= balance.caps[0]
     for client in clients:
         await client.aclose()
+
+
+async def test_processes_that_race_and_die_cannot_overspend(valkey_socket: str, redis: Redis, tenant: str) -> None:
+    """Three replicas as processes of their own; one is killed between reservation and settlement."""
+    epsilon, ways, pipe = 20.0, ("settle", "keep,settle", "settle,settle,die"), asyncio.subprocess.PIPE
+    arguments = [[sys.executable, str(REPLICA), valkey_socket, tenant, str(epsilon), each] for each in ways]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    async with asyncio.timeout(120):
+        running = [await asyncio.create_subprocess_exec(*each, env=environment, stdin=pipe, stdout=pipe) for each in arguments]
+        for each in running:
+            assert each.stdout is not None
+            assert await each.stdout.readline() == b"ready\n"
+        given = [(each[0].decode().split()) for each in await asyncio.gather(*(each.communicate(b"go\n") for each in running))]
+    assert [each.returncode for each in running] == [0, 0, -9]
+    cost = {"settle": 0.25, "keep": 0.5, "die": 0.5}
+    released = sum(cost[way] for replica in given for way in replica)
+    balance = await RedisLedger(redis).balance(
+        BudgetAccount(tenant, "k", "p"), Budget(epsilon=epsilon, window=Window(kind="rolling", seconds=86_400))
+    )
+    assert balance.spent[0] == round(released * 1e9)
+    assert epsilon - 0.5 < released <= epsilon  # all was given out, to less than one more reservation
 
 
 async def test_principals_and_policies_have_their_own_budgets(redis: Redis, tenant: str) -> None:

@@ -24,6 +24,12 @@ def test_a_policy_carries_its_dp_section() -> None:
     assert Policy.model_validate({"id": "plain"}).dp is None
 
 
+def test_noise_and_blind_use_exclude_each_other() -> None:
+    with pytest.raises(ValidationError, match="exclude each other"):
+        Policy.model_validate({"id": "private", "blind": "allow", "dp": {"mechanism": TOKEN, "budget": {"epsilon": 5.0}}})
+    assert Policy.model_validate({"id": "plain"}).blind == "refuse"
+
+
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), float("inf")])
 def test_epsilon_must_be_positive_and_finite(epsilon: float) -> None:
     with pytest.raises(ValidationError):

@@ -10,8 +10,9 @@ from gateway.serving.vllm_server import PLUGIN_PATH
 
 
 @pytest.mark.vllm
-def test_both_interfaces_draw_follow_rows_and_refuse(vllm_python: Path) -> None:
+@pytest.mark.parametrize("name", ["runner_script.py", pytest.param("ranks_script.py", marks=pytest.mark.slow)], ids=["interfaces", "ranks"])
+def test_in_vllm_s_own_environment(vllm_python: Path, name: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(PLUGIN_PATH), "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-    script = Path(__file__).with_name("runner_script.py")
+    script = Path(__file__).with_name(name)
     done = subprocess.run([str(vllm_python), str(script)], env=environment, capture_output=True, text=True, timeout=250, check=False)
     assert done.stdout.strip().endswith("ok"), done.stderr[-3000:]

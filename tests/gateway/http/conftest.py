@@ -23,6 +23,7 @@ from redis.asyncio import Redis
 from gateway.backends.catalogue import Catalogue
 from gateway.backends.mpc import MpcBackend, MpcServer
 from gateway.backends.mpc_catalogue import WithMpc
+from gateway.backends.mpc_relay import MpcRelay
 from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
 from gateway.errors import DetectorFailed, PolicyRefusal, StoreUnavailable
@@ -36,6 +37,8 @@ from gateway.stores.ledger import RedisLedger
 from policies.schema import Policy
 
 KEY = "sk-llmos-test-0000"
+MONITOR_KEY = "sk-llmos-test-monitor"  # Prometheus
+KEY_OF_A_BANK = "sk-llmos-test-1111"  # another tenant
 PLANTED = {
     "Sarah Connor": "Maria Jensen",
     "sarah.connor@cyberdyne.com": "maria.jensen@example.org",
@@ -297,7 +300,7 @@ class Planted:
         self.vault_fails = False
         self.blocks = False
 
-    async def detect(self, texts: Any, policy: Policy) -> list[tuple[Span, ...]]:
+    async def detect(self, texts: Any, policy: Policy, *, tenant: str | None = None) -> list[tuple[Span, ...]]:
         if self.fails:
             raise DetectorFailed("Detection failed; nothing was sent to the model.")
         return [tuple(sorted(_spans(text), key=lambda span: span.start)) for text in texts]
@@ -330,7 +333,8 @@ def _spans(text: str) -> Iterator[Span]:
 
 class Keys:
     async def find(self, presented_key: str) -> Principal | None:
-        return Principal("clinic", "k1") if presented_key == KEY else None
+        known = {KEY: Principal("clinic", "k1"), KEY_OF_A_BANK: Principal("bank", "k2"), MONITOR_KEY: Principal("clinic", "k3", "monitor")}
+        return known.get(presented_key)
 
 
 class Attempts:
@@ -372,6 +376,44 @@ class AuditList:
         self.records.append(("outcome", dict(record)))
 
 
+class Meddler:
+    """A gateway's relay of sealed boxes that keeps what it sees, and may do with a box whatever a hostile gateway could.
+
+    `meddle(direction, party, box)` answers the boxes that go on in its place.
+    """
+
+    def __init__(self) -> None:
+        self.relay: Any = None
+        self.seen: list[tuple[str, int, bytes]] = []
+        self.meddle: Callable[[str, int, bytes], list[bytes]] = lambda direction, party, box: [box]
+
+    def allowance_bytes(self, sealed: Any) -> int:
+        return int(self.relay.allowance_bytes(sealed))
+
+    @asynccontextmanager
+    async def open(self, sealed: Any) -> AsyncIterator["MeddledLanes"]:
+        async with self.relay.open(sealed) as lanes:
+            yield MeddledLanes(self, lanes)
+
+
+class MeddledLanes:
+    def __init__(self, meddler: Meddler, lanes: Any) -> None:
+        self._meddler, self._lanes = meddler, lanes
+        self._waiting: tuple[list[bytes], list[bytes]] = ([], [])
+
+    async def put(self, party: int, box: bytes) -> None:
+        self._meddler.seen.append(("up", party, box))
+        for each in self._meddler.meddle("up", party, box):
+            await self._lanes.put(party, each)
+
+    async def take(self, party: int) -> bytes:
+        while not self._waiting[party]:
+            box = await self._lanes.take(party)
+            self._meddler.seen.append(("down", party, box))
+            self._waiting[party].extend(self._meddler.meddle("down", party, box))
+        return self._waiting[party].pop(0)
+
+
 @dataclass
 class Running:
     """The gateway under test."""
@@ -381,9 +423,11 @@ class Running:
     policies: OnePolicy
     audit: AuditList
     upstream: Recorder
+    limits: Unlimited
+    meddler: "Meddler"
 
     def client(self, **more: Any) -> openai.OpenAI:
-        return openai.OpenAI(base_url=self.url + "/v1", api_key=KEY, max_retries=0, timeout=20, **more)
+        return openai.OpenAI(**{"base_url": self.url + "/v1", "api_key": KEY, "max_retries": 0, "timeout": 20, **more})
 
     def async_client(self, **more: Any) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(base_url=self.url + "/v1", api_key=KEY, max_retries=0, timeout=20, **more)
@@ -401,7 +445,7 @@ def gateway(
     embeddings: bool = True,
     mpc: Path | None = None,
 ) -> Iterator[Running]:
-    planted, policies, audit = Planted(), OnePolicy(), AuditList()
+    planted, policies, audit, limited, meddler = Planted(), OnePolicy(), AuditList(), Unlimited(), Meddler()
 
     @asynccontextmanager
     async def opener(meter: Any) -> AsyncIterator[Opened]:
@@ -414,11 +458,13 @@ def gateway(
         secret_shared = MpcServer(mpc) if mpc else None
         if secret_shared:
             catalogue, backends["mpc"] = WithMpc(catalogue, "smollm2-mpc"), MpcBackend(secret_shared, meter.mpc_token)
+            meddler.relay = MpcRelay(secret_shared)
         parts = Parts(
             keys=Keys(), attempts=Attempts(), policies=policies, catalogue=catalogue, detector=planted, pseudonyms=planted,
             private_server=PrivateVllm(server), ledger=RedisLedger(Redis(unix_socket_path="/nowhere")),  # no policy here asks for noise
-            backends=backends, limits=Unlimited(), audit=audit, meter=meter,
+            backends=backends, limits=limited, audit=audit, meter=meter,
             bounds=Bounds(max_depth=32, max_items=1000), conversation_key=bytes(32), salt_key=bytes(range(32)),
+            relay=meddler if secret_shared else None,
         )  # fmt: skip
 
         async def ask_upstream() -> None:
@@ -430,7 +476,7 @@ def gateway(
             secret_shared.close()
 
     with running(assemble(limits, opener)) as port:
-        yield Running(f"http://127.0.0.1:{port}", planted, policies, audit, upstream)
+        yield Running(f"http://127.0.0.1:{port}", planted, policies, audit, upstream, limited, meddler)
 
 
 @pytest.fixture(scope="session")

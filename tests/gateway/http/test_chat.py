@@ -38,9 +38,15 @@ def test_nothing_of_the_clients_headers_reaches_the_model_server(llmos: Any) -> 
 
 def test_a_tenant_has_its_own_cache_salt(llmos: Any) -> None:
     llmos.client().chat.completions.create(model="echo", messages=ASK)
-    salt = llmos.upstream.last["cache_salt"]
-    assert len(salt) == 32
-    assert "clinic" not in salt
+    llmos.client().chat.completions.create(model="echo", messages=ASK, user="another person")
+    llmos.client(api_key="sk-llmos-test-1111").chat.completions.create(model="echo", messages=ASK)
+    first, second, of_another_tenant = (body["cache_salt"] for body in llmos.upstream.bodies)
+    assert first == second
+    assert first != of_another_tenant
+    assert len(first) == 32
+    assert "clinic" not in first
+    with pytest.raises(openai.BadRequestError):  # nobody chooses their own
+        llmos.client().chat.completions.create(model="echo", messages=ASK, extra_body={"cache_salt": of_another_tenant})
 
 
 def test_a_stream_restores_values_that_arrive_in_pieces(llmos: Any) -> None:

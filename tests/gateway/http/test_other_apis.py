@@ -6,6 +6,9 @@ import httpx
 import openai
 import pytest
 
+from gateway.http.limits import WireLimits
+
+KEY, MONITOR_KEY = "sk-llmos-test-0000", "sk-llmos-test-monitor"
 NAME, STAND_IN = "Sarah Connor", "Maria Jensen"
 TEXT = f"I am {NAME}."
 
@@ -144,3 +147,13 @@ def test_the_pages_for_operators(llmos: Any) -> None:
     assert missing.json()["error"]["type"] == "invalid_request_error"
     assert missing.headers["x-request-id"].startswith("req_")
     assert httpx.get(llmos.url + "/v1/chat/completions").status_code == 405
+
+
+def test_metrics_ask_for_a_key_where_the_deployment_says_so(start_gateway: Any) -> None:
+    limits = WireLimits(max_body_bytes=1000, request_timeout_s=5, max_concurrent_requests=2, metrics_need_key=True)
+    with start_gateway(limits=limits) as llmos:
+        assert httpx.get(llmos.url + "/metrics").json()["error"]["code"] == "invalid_api_key"
+        refused = httpx.get(llmos.url + "/metrics", headers={"authorization": f"Bearer {KEY}"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden"), "a caller's key reads no metrics"
+        page = httpx.get(llmos.url + "/metrics", headers={"authorization": f"Bearer {MONITOR_KEY}"}).text
+    assert "llmos_requests_in_progress" in page

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import PolicyRefusal
+from gateway.errors import DetectorFailed, PolicyRefusal
 from gateway.exchange import IssuedValue, Span
 from gateway.pii.answer_filter import AnswerFilter, AnswerRules
-from policies.schema import Action, EntityRule, Policy, ResponseRule
+from policies.schema import Action, EntityRule, FailureRule, Policy, ResponseRule
 
 ISSUED = (
     IssuedValue("Astrid Talbot", 'Sarah "S" Connor', "PERSON", "surrogate"),
@@ -29,6 +29,7 @@ PIECES = st.sampled_from(
      "\\<NRP\\_x3rr\\>", "4000 0000 9461 9642", "4000000094619642", "滕麒",
      "elias.varga@example.org", "jane@foo.com", "078-05-1120",
      "47", "1470", " ", "  ", ", ", ".", "\n", "'s", "-----BEGIN PRIVATE KEY-----", "王",
+     "-----END PRIVATE KEY-----", "eyJ" + "a" * 20 + ".", "eyJ" + "b" * 700, "." + "c" * 40,
      "+1 415 867 5309", "Dear", "The", "word", "<", "\\", '"', "4", "🧑‍⚕️", "é", "\u0301", "x" * 30, "5105105105105100"]
 )  # fmt: skip
 TEXTS = st.lists(st.one_of(PIECES, st.just(" "), st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=4)), max_size=25).map(
@@ -39,7 +40,7 @@ TEXTS = st.lists(st.one_of(PIECES, st.just(" "), st.text(alphabet=st.characters(
 class NamesOfThree:
     """A detector that calls each word "Person" and every e-mail address personal."""
 
-    async def detect(self, texts: Sequence[str], policy: Policy) -> list[tuple[Span, ...]]:
+    async def detect(self, texts: Sequence[str], policy: Policy, *, tenant: str | None = None) -> list[tuple[Span, ...]]:
         spans = []
         for text in texts:
             at = text.find("Person")
@@ -112,6 +113,17 @@ async def test_what_the_caller_sees(answer, caller_sees):
     assert await AnswerFilter(rules()).whole(answer) == caller_sees
 
 
+LONG_TOKEN = f"eyJ{'h' * 33}.eyJ{'p' * 1500}.{'s' * 43}"
+PRIVATE_KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "\n".join("MIIEow" + "Kq7" * 19 for _ in range(50)) + "\n-----END RSA PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize("secret", [LONG_TOKEN, PRIVATE_KEY, f"github_pat_{'k' * 82}", "https://user:hunter22@host/x"])
+@pytest.mark.parametrize("size", [1, 7, 400, 100_000])
+async def test_a_long_secret_is_masked_whole_also_in_pieces(secret: str, size: int) -> None:
+    seen = await in_pieces(rules(), f"The secret is {secret} and nothing else, my friend.", [size])
+    assert set(seen.removeprefix("The secret is ").removesuffix(" and nothing else, my friend.")) == {"*"}
+
+
 async def test_counters():
     one = AnswerFilter(rules())
     await one.whole("Astrid Talbot <PERSON_zzzz> jane@foo.com")
@@ -132,6 +144,19 @@ async def test_ner_masks_by_sentence_and_block_refuses():
     assert await AnswerFilter(rules("ner")).whole("Ask Person. Or not.") == "Ask ******. Or not."
     with pytest.raises(PolicyRefusal):
         await AnswerFilter(rules(action="block")).whole("write to jane@foo.com now")
+
+
+class Failing:
+    async def detect(self, texts, policy, *, tenant=None):
+        raise DetectorFailed("No detector process runs.")
+
+
+async def test_where_the_scan_fails_the_answer_stops_unless_the_policy_says_otherwise():
+    closed = Policy(id="x", response=ResponseRule(scan="ner"))
+    with pytest.raises(DetectorFailed):
+        await AnswerFilter(AnswerRules(closed, (), (), detector=Failing())).whole("Jane Roe: jane@foo.com")
+    loud = closed.model_copy(update={"on_failure": FailureRule(answer_scan="patterns_only")})
+    assert await AnswerFilter(AnswerRules(loud, (), (), detector=Failing())).whole("Jane Roe: jane@foo.com") == "Jane Roe: ************"
 
 
 async def test_a_private_output_neither_restores_nor_compares():

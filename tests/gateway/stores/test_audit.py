@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -126,20 +127,77 @@ async def test_an_idle_writer_mends_a_log_that_went_back(redis: Redis, tmp_path:
         assert [orjson.loads(link.record)["kind"] async for link in audit.links("acme")] == ["admin", "outcome"]
 
 
-def change_on_disk(directory: Path) -> None:
-    """In record 6 the status 200 becomes 403, in the bytes of the append-only file."""
-    changed = 0
-    for path in directory.rglob("*.aof"):
-        raw = path.read_bytes()
-        position = raw.find(b'"seq":6,')
-        if position >= 0:
-            status = raw.index(b'"status":200', position)
-            path.write_bytes(raw[:status] + b'"status":403' + raw[status + 12 :])
-            changed += 1
-    assert changed == 1
+Commands = list[list[bytes]]
 
 
-async def test_raw_bytes_of_the_append_only_file_changed_on_disk_are_found(tmp_path: Path) -> None:
+def on_disk(directory: Path, edit: Callable[[Commands], Commands]) -> None:
+    """Edit the commands of the append-only file (https://redis.io/docs/latest/develop/reference/protocol-spec/)."""
+    (path,) = directory.rglob("*.incr.aof")
+    raw, at, commands = path.read_bytes(), 0, Commands()
+
+    def number(sign: bytes) -> int:
+        nonlocal at
+        assert raw[at : at + 1] == sign
+        end = raw.index(b"\r\n", at)
+        value, at = int(raw[at + 1 : end]), end + 2
+        return value
+
+    while at < len(raw):
+        words = []
+        for _ in range(number(b"*")):
+            length = number(b"$")
+            words.append(raw[at : at + length])
+            at += length + 2
+        commands.append(words)
+    written = b"".join(
+        b"*%d\r\n%s" % (len(words), b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)) for words in edit(commands)
+    )
+    assert written != raw
+    path.write_bytes(written)
+
+
+def entry(commands: Commands, seq: int) -> int:
+    """The place of the XADD that wrote this record."""
+    (place,) = [place for place, words in enumerate(commands) if words[0].upper() == b"XADD" and words[2] == b"%d-0" % seq]
+    return place
+
+
+def changed(commands: Commands) -> Commands:
+    words = commands[entry(commands, 6)]
+    words[4] = words[4].replace(b'"status":200', b'"status":403')
+    return commands
+
+
+def missing(commands: Commands) -> Commands:
+    del commands[entry(commands, 4)]
+    return commands
+
+
+def reordered(commands: Commands) -> Commands:
+    three, four = commands[entry(commands, 3)], commands[entry(commands, 4)]
+    three[3:], four[3:] = four[3:], three[3:]
+    return commands
+
+
+def truncated(commands: Commands) -> Commands:
+    cut = commands[: entry(commands, 8)]
+    while cut[-1][0].upper() == b"MULTI":
+        cut.pop()
+    return cut
+
+
+@pytest.mark.parametrize(
+    ("edit", "found"),
+    [
+        (changed, ["record 6: changed after it was written"]),
+        (missing, ["record 4: missing"]),
+        (reordered, [*(f"record {seq}: not the record that was written here" for seq in (3, 4)), "record 5: changed after it was written"]),
+        (truncated, ["records 8 to 10: cut off the end; a signed head says that they stood here"]),
+    ],
+)
+async def test_tampering_with_the_raw_bytes_of_the_store_is_found_and_named(
+    tmp_path: Path, edit: Callable[[Commands], Commands], found: list[str]
+) -> None:
     def server() -> ValkeyServer:
         return ValkeyServer(data_dir=tmp_path, unix_socket_path=str(tmp_path / "s"), appendonly="yes", appendfsync="always")
 
@@ -148,13 +206,13 @@ async def test_raw_bytes_of_the_append_only_file_changed_on_disk_are_found(tmp_p
     async with Redis(unix_socket_path=str(tmp_path / "s")) as client:
         await filled(client, tmp_path)
     first.terminate()
-    change_on_disk(tmp_path)
+    on_disk(tmp_path, edit)
     second = server()
     second.start()
     try:
         async with Redis(unix_socket_path=str(tmp_path / "s")) as client:
             audit = ValkeyAudit(client, KEYS, heads_file=HeadsFile(tmp_path / "heads.jsonl"))
-            assert [str(finding) for finding in (await verify(audit)).findings] == ["record 6: changed after it was written"]
+            assert [str(finding) for finding in (await verify(audit)).findings] == found
     finally:
         second.terminate()
 

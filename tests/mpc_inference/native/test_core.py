@@ -6,6 +6,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpc_inference import prg
 from mpc_inference.native.build import build
 from mpc_inference.native.core import FIXED_KEYS, Core, core
 
@@ -32,6 +33,19 @@ def test_gemm_is_exact_modulo_2_64(rows: int, outs: int, cols: int, seed: int, w
     w = rng.integers(-(2**63), 2**63 - 1, (outs, cols)) if wide else rng.integers(-32768, 32768, (outs, cols)).astype(np.int16)
     x = rng.integers(0, 2**64, (rows, cols), dtype=np.uint64)
     assert (core().gemm(w, x) == x @ w.astype(np.int64).view(np.uint64).T).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 4200), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.booleans())
+def test_masked_gemm_adds_the_stream_of_prg(rows: int, outs: int, cols: int, position: int, layer: int, opened: bool) -> None:
+    rng = np.random.default_rng(cols)
+    seed, portable = rng.bytes(16), Core(build(portable=True))
+    mask = prg.stream(seed, position, layer, outs * cols * 8).view(np.uint64).reshape(outs, cols)
+    e = rng.integers(0, 2**64, (outs, cols), dtype=np.uint64) if opened else None
+    x = rng.integers(0, 2**64, (rows, cols), dtype=np.uint64)
+    expected = x @ (mask if e is None else e + mask).T
+    for engine in (core(), portable):
+        assert (engine.gemm_masked(seed, position, layer, e, x, outs) == expected).all()
 
 
 def test_portable_core_evaluates_keys_of_the_fast_one(portable: Core) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mpc_inference.native.core import core
-from mpc_inference.nonlinear import curve, exponential, silu, zero
+from mpc_inference.nonlinear import compare, curve, exponential, silu, zero
 
 
 def fresh(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,6 +67,25 @@ def test_curve(kind: curve.Kind, bound: float) -> None:
     y = sum(curve.evaluate(core(), p, kind, unit, shift, bits, c, roots[p], key) for p in (0, 1)).view(np.int64) / 2**bits
     exact = 1 / (x * unit) if kind == "reciprocal" else 1 / np.sqrt(x * unit + shift)
     assert np.abs(y / exact - 1).max() < bound
+
+
+def test_compare() -> None:
+    """The bit and the larger value, over pairs near and far, equal and of both signs."""
+    rng = np.random.default_rng(11)
+    u, v = rng.integers(-(2**17), 2**17, (2, 3000))
+    v[:500], v[500:1000] = u[:500], u[500:1000] + rng.integers(-2, 3, 500)
+    n, low = len(u), np.uint32((1 << compare.BITS) - 1)
+    masks, values = rng.integers(0, 2**32, (2, n)).astype(np.uint32), rng.integers(0, 2**32, n).astype(np.uint32)
+    roots = fresh(n)
+    tree, payload, beside = compare.keys(core(), ((masks[0] + masks[1]) & low).astype(np.uint64), *roots)
+    first = rng.integers(0, 2**32, beside.shape).astype(np.uint32)
+    opened = ((u - v).astype(np.uint32) + masks[0] + masks[1]) & low
+    shares = ((first, values), (beside - first, v.astype(np.uint32) - values))
+    (bit0, best0), (bit1, best1) = (
+        compare.evaluate(core(), p, opened, masks[p], roots[p], tree, payload, shares[p][0], shares[p][1]) for p in (0, 1)
+    )
+    assert (bit0 + bit1 == (u >= v)).all()
+    assert ((best0 + best1) & low == np.maximum(u, v).astype(np.uint32) & low).all()
 
 
 def test_one_party_learns_nothing_from_its_key() -> None:

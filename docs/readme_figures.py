@@ -1,0 +1,128 @@
+"""Writes the table of figures into both READMEs, from the reports of the benchmarks: `python docs/readme_figures.py`, or `make docs`.
+
+No figure is typed by hand: a test compares the READMEs with what this writes. A report that is not there gives no row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parent.parent
+MARKED = re.compile(r"<!-- figures -->\n.*?<!-- /figures -->", re.DOTALL)
+HEADS = {
+    "README.md": "| what | LLMOS | beside it, in the same run | command |\n|---|---|---|---|\n",
+    "README.zh-CN.md": "| 指标 | LLMOS | 同一次运行中的对照 | 命令 |\n|---|---|---|---|\n",
+}
+
+
+class Row(NamedTuple):
+    """One figure: its report, the command that makes it, its name in both languages, and how to read the two values."""
+
+    report: str
+    command: str
+    english: str
+    chinese: str
+    ours: Callable[[Any], str]
+    beside: Callable[[Any], str]
+
+
+def _added(report: Any, section: str, name: str) -> float:
+    times = report["p50_ms"][section]
+    return float(times[name] - times["direct"])
+
+
+def _share(report: Any, name: str) -> str:
+    counted = report[name]
+    return f"{sum(counted['back'].values()) / sum(counted['asked'].values()):.2f}"
+
+
+GATEWAY, SURVIVAL = "docs/benchmarks/gateway.json", "docs/benchmarks/survival.json"
+LITELLM, MASKED = "LiteLLM", "LiteLLM + Presidio"
+ROWS = [
+    Row(
+        GATEWAY,
+        "make bench-gateway",
+        "added to a request, detection cached (p50)",
+        "每次请求增加的时间,检测已缓存(p50)",
+        lambda r: f"{_added(r, 'same', 'LLMOS'):.1f} ms",
+        lambda r: f"LiteLLM {_added(r, 'same', LITELLM):.1f} ms; LiteLLM + Presidio {_added(r, 'same', MASKED):.1f} ms",
+    ),
+    Row(
+        GATEWAY,
+        "make bench-gateway",
+        "added to a request of new text (p50)",
+        "新文本的请求增加的时间(p50)",
+        lambda r: f"{_added(r, 'new', 'LLMOS'):.1f} ms",
+        lambda r: f"LiteLLM + Presidio {_added(r, 'new', MASKED):.1f} ms; Presidio's analysis {r['presidio_ms']:.1f} ms",
+    ),
+    Row(
+        GATEWAY,
+        "make bench-gateway",
+        "first chunk of a stream of new text, added (p50)",
+        "新文本流式回答的首块延迟(p50)",
+        lambda r: f"{r['first_ms']['stream-new']['LLMOS'] - r['first_ms']['stream-new']['direct']:.1f} ms",
+        lambda r: f"LiteLLM + Presidio {r['first_ms']['stream-new'][MASKED] - r['first_ms']['stream-new']['direct']:.1f} ms",
+    ),
+    Row(
+        GATEWAY,
+        "make bench-gateway",
+        "requests a second, 32 at once",
+        "每秒请求数,32 并发",
+        lambda r: f"{r['requests_per_s']['many']['LLMOS']:.0f}",
+        lambda r: (
+            f"LiteLLM without detection {r['requests_per_s']['many'][LITELLM]:.0f}; "
+            f"LiteLLM + Presidio {r['requests_per_s']['many'][MASKED]:.0f}"
+        ),
+    ),
+    Row(
+        GATEWAY,
+        "make bench-gateway",
+        "CPU of a request, 32 at once",
+        "每次请求的 CPU 时间,32 并发",
+        lambda r: f"{r['cpu_ms']['many']['LLMOS']:.1f} ms",
+        lambda r: f"LiteLLM {r['cpu_ms']['many'][LITELLM]:.1f} ms",
+    ),
+    Row(
+        GATEWAY,
+        "make bench-gateway",
+        "memory of a worker with its detector",
+        "一个工作进程及其检测器的内存",
+        lambda r: f"{r['memory_mb']['LLMOS']:.0f} MB",
+        lambda r: f"LiteLLM {r['memory_mb'][LITELLM]:.0f} MB, Presidio {r['memory_mb']['Presidio over HTTP, for LiteLLM']:.0f} MB",
+    ),
+    Row(
+        SURVIVAL,
+        "make bench-survival",
+        "values that come back through SmolLM2, as surrogates",
+        "经过 SmolLM2 后回到调用者的值的比例(替身值)",
+        lambda r: _share(r, "LLMOS, surrogates"),
+        lambda r: f"placeholders {_share(r, 'LLMOS, placeholders')}; plain text, no gateway {_share(r, 'plain text, no gateway')}",
+    ),
+]
+
+
+def table(readme: str) -> str:
+    """The table between the markers of one README."""
+    lines = HEADS[readme]
+    for row in ROWS:
+        path = ROOT / row.report
+        if path.exists():
+            report = json.loads(path.read_text("utf-8"))
+            name = row.english if readme == "README.md" else row.chinese
+            lines += f"| {name} | {row.ours(report)} | {row.beside(report)} | `{row.command}` |\n"
+    return f"<!-- figures -->\n{lines}<!-- /figures -->"
+
+
+def main() -> None:
+    for readme in HEADS:
+        path = ROOT / readme
+        path.write_text(MARKED.sub(lambda _, readme=readme: table(readme), path.read_text("utf-8")), "utf-8")
+        print(readme)
+
+
+if __name__ == "__main__":
+    main()

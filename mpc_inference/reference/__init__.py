@@ -1,0 +1,1 @@
+"""The same Llama on plain CrypTen: an independent implementation for tests and for the benchmark, never for production."""
