@@ -67,7 +67,7 @@ lint: test-env ## ruff, mypy --strict, the import contracts
 	@.venv/bin/mypy
 	@PYTHONPATH=. .venv/bin/lint-imports
 
-bench: bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit ## every benchmark, one after the other
+bench: bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead ## every benchmark, one after the other
 
 bench-pii: ## detection: recall, precision and milliseconds beside Presidio's defaults
 bench-gateway: ## what the gateway adds in milliseconds and memory, beside LiteLLM Proxy
@@ -76,11 +76,12 @@ bench-dp: ## private sampling and the ledger
 bench-mpc: ## secret-shared inference: seconds, bytes and rounds a token
 bench-fl: ## federated rounds
 bench-audit: ## the audit log
+bench-overhead: ## what each protection costs beside the unprotected path
 bench-load: ## 500 streams at once on one worker, beside LiteLLM (MINUTES=30: the soak)
 bench-pii:
 	@$(SETUP) --extras '$(ALL),bench'
 	@$(PY) -m bench.pii
-bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
+bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead bench-load: test-env
 	@$(PY) -m bench.$(patsubst bench-%,%,$@) $(if $(filter bench-load,$@),$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SECONDS),--seconds $(SECONDS)))
 
 docs: test-env ## write the reference pages from the source, the figures of the READMEs from the reports
@@ -91,4 +92,4 @@ clean: ## remove the environments and caches; the data directory .llmos stays
 	rm -rf .venv .venv-vllm .venv-tools build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.llmos/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup run doctor test-env test test-slow test-console test-faults tools sbom audit coverage fuzz lint bench bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load docs clean
+.PHONY: help setup run doctor test-env test test-slow test-console test-faults tools sbom audit coverage fuzz lint bench bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead bench-load docs clean
