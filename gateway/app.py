@@ -42,12 +42,13 @@ from gateway.http.metrics import PrometheusMeter
 from gateway.http.routes import Opened, assemble
 from gateway.pii.cached_detector import CachedDetector
 from gateway.pii.detector_pool import DetectorPool
-from gateway.pii.keyring import KeyRing, KeyRingError
+from gateway.pii.keyring import KeyRingError
 from gateway.pii.pseudonyms import ConversationPseudonyms
 from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
 from gateway.pipeline import Parts
 from gateway.ports import Backend, ModelCatalogue, SealedRelay, Tracer
+from gateway.serving.keys import key_source
 from gateway.serving.store import store_address
 from gateway.settings import Settings, SettingsError
 from gateway.stages.scrub import Bounds
@@ -130,7 +131,7 @@ def _told_in_words() -> Iterator[None]:
 async def _open(
     settings: Settings, mpc: MpcServer | None, meter: PrometheusMeter, stack: AsyncExitStack, warm: bool
 ) -> tuple[Opened, AdminParts]:
-    ring = KeyRing.load_or_create(settings.master_key_path)
+    ring = key_source(settings).load_or_create()
     redis = connect(store_address(settings), timeout_s=_STORE_TIMEOUT_S, max_connections=_STORE_CONNECTIONS)
     stack.push_async_callback(redis.aclose)
     generating, embedding = _servers(settings, stack)

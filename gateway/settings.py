@@ -80,6 +80,15 @@ class Settings(BaseModel):
     master_key_file: Path | None = Field(
         None, description="32 random bytes that every key of the gateway is derived from. Unset: `master.key` in the data directory."
     )
+    master_key: SecretStr | None = Field(
+        None, description="The key ring's lines themselves, joined by `;`, where secrets come as variables. Then no file is read."
+    )
+    pkcs11_module: Path | None = Field(
+        None, description="An HSM's PKCS#11 library. With it the master key file is sealed by a key of the HSM."
+    )
+    pkcs11_token: str = Field("llmos", description="The label of the HSM's token.")
+    pkcs11_key: str = Field("llmos-key-ring", description="The label of the AES key in the token.")
+    pkcs11_pin: SecretStr | None = Field(None, description="The user PIN of the token.")
     dev_key: SecretStr | None = Field(None, description="An API key for local use; refused in production.")
 
     otlp_endpoint: str | None = Field(
@@ -132,7 +141,7 @@ class Settings(BaseModel):
         if self.env == "production":
             if self.dev_key is not None:
                 raise ValueError("dev_key is for one's own machine; unset LLMOS_DEV_KEY and issue keys with `llmos keys`")
-            if self.master_key_file is None:
+            if self.master_key_file is None and self.master_key is None:
                 raise ValueError("production needs LLMOS_MASTER_KEY_FILE, a file kept apart from the data directory")
         return self
 

@@ -2,8 +2,7 @@
 
 Both batches of a pair decode the same number of tokens from the same prompts (`ignore_eos` is not allowed on a private request, so a
 pair in which either ended early is thrown away). Which comes first alternates, so that a busy machine slows both alike. The ratio is the
-median over pairs, with a 95 % interval by the bootstrap. Beside it stands the processor time of one call of the sampler by itself, on one
-thread of this process and random logits of the same shape, and what share of a decoding step that is.
+median over pairs, with a 95 % interval by the bootstrap. `sampler` measures the sampler by itself, which no busy machine disturbs.
 """
 
 from __future__ import annotations
@@ -15,11 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from bench.dp.client import PrivateClient
-from gateway.dp.upstream import private_sampling
-from gateway.dp.vllm_plugin.sampler import PrivateRow, PrivateSampler
 from policies.dp import TokenRule
 
 TOKENS = 32
@@ -39,11 +34,9 @@ async def run(url: str, quick: bool, keep: Callable[[dict[str, Any]], None]) -> 
         for selection, rule in RULES.items():
             for size in BATCHES:
                 result = await _paired(client, rule, size, pairs)
-                result |= _sampler_alone(rule, client.vocabulary, size, result["plain_tokens_per_s"])
                 results[f"{selection}, batch {size}"] = result
                 rates = f"plain {result['plain_tokens_per_s']:.1f} tokens/s, private {result['private_tokens_per_s']:.1f} tokens/s"
                 print(f"{selection:12} batch {size}: {rates}, ratio {result['ratio']:.3f} {result['ratio_95']}", flush=True)
-                print(f"{'':12} the sampler alone {result['sampler_ms']:.2f} ms, {result['sampler_share']:.1%} of a step", flush=True)
                 keep({"tokens": TOKENS, "results": results})
 
 
@@ -73,21 +66,6 @@ async def _paired(client: PrivateClient, rule: TokenRule, size: int, pairs: int)
         "ratio_95": [round(resampled[50], 3), round(resampled[1949], 3)],
         "pairs": len(ratios),
     }
-
-
-def _sampler_alone(rule: TokenRule, vocabulary: int, size: int, plain_tokens_per_s: float) -> dict[str, float]:
-    torch.set_num_threads(1)
-    sampler, sampling = PrivateSampler(1), private_sampling(rule, vocabulary)
-    fresh = torch.randn(size, vocabulary, generator=torch.Generator().manual_seed(1)) * 4
-    rows = [PrivateRow(row, sampling, 0) for row in range(size)]
-    work, times = torch.empty_like(fresh), []
-    for _ in range(60):
-        work.copy_(fresh)
-        begun = time.thread_time()
-        sampler.apply(work, rows)
-        times.append(time.thread_time() - begun)
-    seconds = statistics.median(times)
-    return {"sampler_ms": 1e3 * seconds, "sampler_share": seconds * plain_tokens_per_s / size}
 
 
 async def _batch(client: PrivateClient, rule: TokenRule | None, name: str, size: int) -> float | None:

@@ -15,9 +15,9 @@ from gateway.admin.recall import recall_check
 from gateway.audit.chain import AuditKeys
 from gateway.dp.admission import check_policy
 from gateway.errors import InvalidPolicy
-from gateway.pii.keyring import KeyRing
 from gateway.pii.roster.current import Rosters
 from gateway.pii.vault import Vault
+from gateway.serving.keys import key_source
 from gateway.serving.store import store_address
 from gateway.serving.valkey import EmbeddedValkey
 from gateway.settings import Settings
@@ -51,7 +51,7 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
             stack.enter_context(EmbeddedValkey(settings.data_dir))
         redis = connect(store_address(settings), timeout_s=STORE_TIMEOUT_S, max_connections=STORE_CONNECTIONS)
         stack.push_async_callback(redis.aclose)
-        ring = KeyRing.load_or_create(settings.master_key_path)
+        ring = key_source(settings).load_or_create()
         tenants, vault_store = ValkeyTenants(redis), RedisVaultStore(redis)
         vault = Vault(vault_store, ring)
         rosters = Rosters(RedisRosterStore(redis), ring, settings.data_dir / "rosters")

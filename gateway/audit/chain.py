@@ -29,7 +29,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 _DOMAIN = b"llmos-audit-v1\0"
 _HEAD_DOMAIN = b"llmos-audit-head-v1\n"
-DIGEST_BYTES = 32
 
 
 def canonical(record: Mapping[str, object]) -> bytes:

@@ -7,7 +7,6 @@ one network buffer is held. It does not check that the server is the one that wa
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -168,13 +167,3 @@ def _parsed(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         raise UpstreamFailed("The model server sent something that is not JSON.") from None
-
-
-async def is_reachable(server: OpenAIServer, timeout_s: float) -> bool:
-    """Whether the server lists its models within `timeout_s`."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await server.models()
-    except (UpstreamFailed, UpstreamTimeout, TimeoutError):
-        return False
-    return True

@@ -26,7 +26,7 @@ class SseReader:
     def feed(self, chunk: bytes) -> list[bytes]:
         """Data of the events completed by `chunk`. Raises UpstreamFailed for an event over the limit."""
         if self._after_cr and chunk.startswith(b"\n"):  # the second half of a CR LF that was cut
-            chunk = chunk[1:]
+            chunk, self._after_cr = chunk[1:], False
         if not chunk:
             return []
         self._after_cr = chunk.endswith(b"\r")

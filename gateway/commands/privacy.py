@@ -11,7 +11,7 @@ from gateway.admin.acting import acting
 from gateway.admin.parts import AdminParts
 from gateway.admin.privacy import erase_conversation, erase_tenant, record_of_processing
 from gateway.commands._administer import administer, operator
-from gateway.pii.keyring import KeyRing
+from gateway.serving.keys import key_source
 from gateway.settings import Settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -62,16 +62,17 @@ def rotate_key(
 
     With --retire an old key goes for good, and with it what backups of the store still hold of conversations under it.
     """
-    path = Settings.from_process().master_key_path
+    settings = Settings.from_process()
+    path, source = settings.master_key_path, key_source(settings)
     if retire is not None and not yes:
         typer.confirm(f"Remove the key {retire!r} from {path}? Conversations under it are lost. This can't be undone.", abort=True)
 
     async def work(parts: AdminParts) -> None:
-        ring = KeyRing.load(path)
+        ring = source.load()
         changed = ring.rotated() if retire is None else ring.retired(retire)
         action = "privacy.rotate_key" if retire is None else "privacy.retire_key"
         async with acting(parts, operator(), action, target=changed.current_id if retire is None else retire):
-            changed.save(path)
+            source.save(changed)
         said = f"{changed.current_id} wraps from now on" if retire is None else f"{retire} is gone"
         typer.echo(f"{path}: {said}. Copy the file to every replica, and restart the gateways.")
 

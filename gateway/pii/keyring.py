@@ -74,30 +74,38 @@ class KeyRing:
         mounted = found.st_uid != os.getuid()  # an orchestrator mounts a secret as root's, readable by the process's group
         if found.st_mode & ((stat.S_IWGRP | stat.S_IXGRP if mounted else stat.S_IRWXG) | stat.S_IRWXO):
             raise KeyRingError(f"the key file {path} is open to other users; run: chmod 600 {path}")
+        return cls.parse("\n".join(lines), str(path))
+
+    @classmethod
+    def parse(cls, text: str, origin: str) -> KeyRing:
+        """A ring from its lines; `origin` is named in errors, their content never. Raises KeyRingError."""
         keys: dict[str, bytes] = {}
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(text.replace(";", "\n").splitlines(), 1):
             if not line.strip() or line.startswith("#"):
                 continue
-            fields = line.split()
             try:
-                key_id, encoded = fields
+                key_id, encoded = line.split()
                 keys[key_id] = base64.b64decode(encoded, validate=True)
-            except ValueError as error:
-                raise KeyRingError(f"line {number} of {path} is not `<id> <base64>`") from error
+            except ValueError:
+                raise KeyRingError(f"line {number} of {origin} is not `<id> <base64>`") from None
         index_root = keys.pop("index", None)
         if index_root is None or not keys:
-            raise KeyRingError(f"the key file {path} needs a line `index` and at least one key")
+            raise KeyRingError(f"the key ring of {origin} needs a line `index` and at least one key")
         return cls(keys, list(keys)[-1], index_root)
 
-    def save(self, path: Path) -> None:
-        """Write the ring with mode 0600, atomically."""
+    def text(self) -> str:
+        """The lines that `parse` reads: the keys themselves."""
         order = [key_id for key_id in self._keys if key_id != self._current] + [self._current]
         lines = [f"index {base64.b64encode(self._index_root).decode()}"]
         lines += [f"{key_id} {base64.b64encode(self._keys[key_id]).decode()}" for key_id in order]
+        return "\n".join(lines) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the ring with mode 0600, atomically."""
         partial = path.with_name(path.name + ".new")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            file.write("\n".join(lines) + "\n")
+            file.write(self.text())
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -112,15 +120,28 @@ class KeyRing:
 
     def rotated(self) -> KeyRing:
         """A ring with one more key, which is current. Old keys still open what they wrapped."""
+        staged = self.staged()
+        return staged.activated(staged.ids[-1])
+
+    def staged(self) -> KeyRing:
+        """A ring with one more key, the last of `ids`, under which nothing is written yet."""
         number = 1 + max((int(m[1]) for m in map(re.compile(r"k(\d+)").fullmatch, self._keys) if m), default=0)
-        key_id = f"k{number}"
-        return KeyRing({**self._keys, key_id: secrets.token_bytes(_KEY_BYTES)}, key_id, self._index_root)
+        return KeyRing({**self._keys, f"k{number}": secrets.token_bytes(_KEY_BYTES)}, self._current, self._index_root)
+
+    def activated(self, key_id: str) -> KeyRing:
+        """A ring whose current key is this one of its own. Raises KeyRingError for an unknown one."""
+        return KeyRing(self._keys, key_id, self._index_root)
 
     def retired(self, key_id: str) -> KeyRing:
         """A ring without this key: whatever it wrapped is unreadable from now on. Raises KeyRingError for the current one."""
         if key_id == self._current or key_id not in self._keys:
             raise KeyRingError(f"the key {key_id!r} is current or unknown; rotate first")
         return KeyRing({k: v for k, v in self._keys.items() if k != key_id}, self._current, self._index_root)
+
+    @property
+    def ids(self) -> list[str]:
+        """Every key's id, the newest last."""
+        return list(self._keys)
 
     @property
     def current_id(self) -> str:

@@ -159,7 +159,7 @@ class Vault:
             self._keys.move_to_end(entry)
             return kept[1]
         secret = secrets.token_bytes(32)
-        wrapped = self._ring.wrap(secret, self._associated(scope), purpose="conversation")
+        wrapped = self._ring.wrap(secret, entry.encode(), purpose="conversation")
         return self._derive(scope, entry, wrapped, secret)
 
     async def settle(
@@ -201,7 +201,7 @@ class Vault:
 
     async def _rewrap(self, scope: ConversationScope, standing: Conversation) -> Conversation:
         secret = self._open_key(scope, standing.wrapped_key)
-        wrapped = self._ring.wrap(secret, self._associated(scope), purpose="conversation")
+        wrapped = self._ring.wrap(secret, standing.entry.encode(), purpose="conversation")
         if await self._store.rewrap(standing.entry, standing.wrapped_key, wrapped):
             return self._derive(scope, standing.entry, wrapped, secret)
         return standing
@@ -219,7 +219,7 @@ class Vault:
 
     def _open_key(self, scope: ConversationScope, wrapped: bytes) -> bytes:
         try:
-            return self._ring.unwrap(wrapped, self._associated(scope), purpose="conversation")
+            return self._ring.unwrap(wrapped, self._entry(scope).encode(), purpose="conversation")
         except KeyRingError as error:
             raise StoreUnavailable(f"the conversation's key can't be opened: {error}") from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -85,6 +85,16 @@ class RedisVaultStore:
 
     async def rewrap(self, conversation: str, old_key: bytes, new_key: bytes) -> bool:
         return bool(await self._run(self._rewrap, conversation, [old_key, new_key]))
+
+    async def wrapped_keys(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Each conversation's entry and its wrapped key. Raises StoreUnavailable."""
+        try:
+            async for name in self._client.scan_iter(match=f"{self._prefix}*", count=500, _type="hash"):
+                wrapped = await cast(Any, self._client.hget(name, "k"))
+                if wrapped is not None:
+                    yield name.decode().removeprefix(self._prefix), wrapped
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
 
     async def delete(self, conversation: str) -> bool:
         try:

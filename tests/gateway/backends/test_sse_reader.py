@@ -44,3 +44,8 @@ def test_an_event_over_the_limit_is_an_error_and_not_memory() -> None:
     reader = SseReader(max_event_bytes=100)
     with pytest.raises(UpstreamFailed):
         reader.feed(b"data: 1234567890\n" * 30)
+
+
+def test_a_blank_line_after_a_cut_line_end_is_not_swallowed() -> None:
+    reader = SseReader()
+    assert [event for byte in b"data: x\r\n\n" for event in reader.feed(bytes([byte]))] == [b"x"]

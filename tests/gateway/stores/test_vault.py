@@ -42,7 +42,7 @@ async def test_an_erased_conversation_gets_a_new_key_even_where_a_replica_still_
     async def key_in_the_store() -> bytes:
         await replica.replace(scope, ["It is Sarah Connor."], [[Span(6, 18, "PERSON", 0.9)]], POLICY)
         (entry,) = [name async for name in redis.scan_iter(match="llmos:vault:*")]
-        return RING.unwrap(await redis.hget(entry, "k"), Vault._associated(scope), purpose="conversation")
+        return RING.unwrap(await redis.hget(entry, "k"), entry.removeprefix(b"llmos:vault:"), purpose="conversation")
 
     before = await key_in_the_store()
     assert await key_in_the_store() == before
