@@ -64,9 +64,11 @@ def explain(policy: Policy) -> list[str]:
     sentences.append(f"The vault forgets a conversation {_duration(policy.retention.vault_ttl_s)} after its last use.")
     if policy.audit.level == "minimal":
         sentences.append("The audit records no counts by entity.")
-    if policy.response.scan == "ner" and policy.on_failure.answer_scan == "patterns_only":
+    goes_on = policy.response.scan == "ner" and policy.on_failure.answer_scan == "patterns_only"
+    if goes_on:
         sentences.append("Where the scan of an answer fails, the answer goes on, scanned by pattern ALONE: names may pass.")
-    sentences.append("Where any other part fails (detection, vault, ledger, audit), the request is refused and nothing is sent.")
+    part = "any other part" if goes_on else "a part"
+    sentences.append(f"Where {part} fails (detection, vault, ledger, audit), the request is refused and nothing is sent.")
     if policy.recall_floor.asks:
         floors = [f"{entity} {floor:.0%}" for entity, floor in policy.recall_floor.entities.items()]
         if policy.recall_floor.overall is not None:

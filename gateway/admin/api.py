@@ -26,7 +26,7 @@ from gateway.admin.parts import AdminParts
 from gateway.admin.policies import apply_policy, parse_policy, remove_policy, rollback_policy
 from gateway.admin.reference import reference_page
 from gateway.admin.roster_api import add_rosters
-from gateway.admin.search import Wanted, search
+from gateway.admin.search import Wanted, newest
 from gateway.admin.signing_in import sign_in
 from gateway.admin.subjects_api import add_subjects
 from gateway.audit.chain import public_key_text
@@ -231,12 +231,7 @@ def admin_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
     ) -> dict[str, Any]:
         """Matching records, the newest first."""
         wanted = Wanted(tenant, request_id, key_id, kind, outcome, policy, since_unix_s, until_unix_s)
-        found: list[dict[str, Any]] = []
-        async for record in search(parts.audit, wanted):
-            found.append(record)
-            if len(found) == limit:
-                break
-        return {"data": found}
+        return {"data": await newest(parts.audit, wanted, limit)}
 
     @app.get("/audit/verify", tags=["audit"], dependencies=[allowed(P.READ_AUDIT)])
     async def audit_verify(parts: Parts, tenant: str) -> dict[str, Any]:

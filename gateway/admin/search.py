@@ -6,7 +6,7 @@ The log is read from its newest end, page by page, so recent records come at onc
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -33,6 +33,19 @@ class Wanted:
             return False
         unix_s = float(record.get("unix_s", 0.0))
         return (self.since_unix_s is None or unix_s >= self.since_unix_s) and (self.until_unix_s is None or unix_s <= self.until_unix_s)
+
+
+async def newest(audit: ValkeyAudit, wanted: Wanted, limit: int) -> list[dict[str, Any]]:
+    """The newest matching records over all tenants, at most `limit`. Raises StoreUnavailable."""
+    found: list[dict[str, Any]] = []
+    for tenant in [wanted.tenant] if wanted.tenant is not None else await audit.tenants():
+        count = 0
+        async for record in search(audit, replace(wanted, tenant=tenant)):
+            found.append(record)
+            count += 1
+            if count == limit:
+                break
+    return sorted(found, key=lambda record: (float(record.get("unix_s", 0.0)), record["seq"]), reverse=True)[:limit]
 
 
 SLACK_S = 3600.0  # records are in the order of their writing; a spooled one can be older than its place by the store's absence

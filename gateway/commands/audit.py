@@ -16,8 +16,7 @@ from rich.progress import Progress, TaskID
 
 from gateway.admin.audit import export_lines, verify_tenant
 from gateway.admin.parts import AdminParts
-from gateway.admin.search import Wanted
-from gateway.admin.search import search as search_audit
+from gateway.admin.search import Wanted, newest
 from gateway.audit.chain import public_key_from_text, public_key_text
 from gateway.audit.verify import Report, verify_export
 from gateway.commands._administer import EXIT_REFUSED, administer
@@ -102,12 +101,8 @@ def search(
     wanted = Wanted(tenant, request_id, key_id, kind, outcome, policy, since)
 
     async def work(parts: AdminParts) -> None:
-        left = limit
-        async for record in search_audit(parts.audit, wanted):
+        for record in await newest(parts.audit, wanted, limit):
             typer.echo(orjson.dumps(record).decode())
-            left -= 1
-            if not left:
-                return
 
     administer(work)
 

@@ -13,6 +13,7 @@ from html import escape
 from markupsafe import Markup
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 900, 220, 48, 26, 10
+WIDEST = 56  # of a column, where there are few
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def columns(title: str, bars: Sequence[Bar], every: int = 1) -> Markup:
             height = plot * value / top if top else 0.0
             y -= height
             if height > 0:
-                place = f'x="{x + step * 0.12:.1f}" y="{y:.1f}" width="{step * 0.76:.1f}" height="{height:.1f}"'
+                width = min(step * 0.76, WIDEST)
+                place = f'x="{x + (step - width) / 2:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
                 drawn.append(f'<rect class="{escape(name)}" {place} rx="1.5"/>')
         if (len(bars) - 1 - index) % every == 0:
             drawn.append(f'<text class="tick" x="{x + step / 2:.1f}" y="{HEIGHT - 7}" text-anchor="middle">{escape(bar.label)}</text>')

@@ -20,7 +20,7 @@ from gateway.admin.budgets import budget_rows
 from gateway.admin.dry_run import Tried, try_policy
 from gateway.admin.keys import create_key, revoke_key, rotate_key
 from gateway.admin.policies import apply_policy, parse_policy, rollback_policy
-from gateway.admin.search import Wanted, search
+from gateway.admin.search import Wanted, newest
 from gateway.admin.signing_in import provider_address, sign_in, sign_in_by_code
 from gateway.console.charts import Bar, columns, rows
 from gateway.console.models import alias_rolled_back, rounds
@@ -233,11 +233,7 @@ async def audit(visit: Visit) -> Response:
     wanted = Wanted(
         query.get("tenant"), query.get("request_id"), query.get("key_id"), query.get("kind"), query.get("outcome"), query.get("policy")
     )
-    found = []
-    async for record in search(visit.parts.audit, wanted):
-        found.append((record, _utc(float(record["unix_s"]))))
-        if len(found) == SHOWN_RECORDS:
-            break
+    found = [(record, _utc(float(record["unix_s"]))) for record in await newest(visit.parts.audit, wanted, SHOWN_RECORDS)]
     return visit.page("audit", records=found, tenants=tenants, query=query, reports=reports)
 
 
