@@ -153,6 +153,7 @@ async def admission_figures(redis: Redis, count: int) -> dict[str, dict[str, flo
 
 
 async def bench(count: int) -> dict[str, Any]:
+    load = os.getloadavg()[0]  # what else ran here: the figures of a busy machine say little
     with tempfile.TemporaryDirectory(prefix="llmos-bench-") as name:
         directory = Path(name)
         server = ValkeyServer(data_dir=directory, unix_socket_path=str(directory / "s"), appendonly="yes", appendfsync="everysec")
@@ -164,6 +165,7 @@ async def bench(count: int) -> dict[str, Any]:
                 return {
                     "machine": platform.platform(),
                     "cores": os.cpu_count(),
+                    "load": round(load, 1),
                     "audit": audit,
                     "admission": await admission_figures(redis, 3000),
                 }
@@ -190,7 +192,7 @@ def page(figures: dict[str, Any]) -> str:
             "# The audit log",
             "",
             f"`make bench-audit`: {audit['records']:,} records, {CONCURRENCY} at once, on one machine with its Valkey on a Unix socket",
-            f"({figures['machine']}, {figures['cores']} cores).",
+            f"({figures['machine']}, {figures['cores']} cores, load {figures['load']} before the run).",
             "",
             "| what | measured |",
             "|---|---|",

@@ -40,9 +40,34 @@ def _share(report: Any, name: str) -> str:
     return f"{sum(counted['back'].values()) / sum(counted['asked'].values()):.2f}"
 
 
+PII = "docs/benchmarks/pii.json"
 GATEWAY, SURVIVAL = "docs/benchmarks/gateway.json", "docs/benchmarks/survival.json"
 LITELLM, MASKED = "LiteLLM", "LiteLLM + Presidio"
 ROWS = [
+    Row(
+        PII,
+        "make bench-pii",
+        "personal data found whole, eleven types, presidio-evaluator's sentences",
+        "个人数据完整识别率,十一类,presidio-evaluator 句子",
+        lambda r: f"{r['generator']['llmos']['recall_of_the_eleven']:.3f}",
+        lambda r: f"Presidio's defaults {r['generator']['presidio']['recall_of_the_eleven']:.3f}",
+    ),
+    Row(
+        PII,
+        "make bench-pii",
+        "characters taken for personal data by mistake, in 1,000",
+        "每 1,000 字符中误判为个人数据的字符",
+        lambda r: f"{r['generator']['llmos']['false_per_thousand']:.1f}",
+        lambda r: f"Presidio's defaults {r['generator']['presidio']['false_per_thousand']:.1f}",
+    ),
+    Row(
+        PII,
+        "make bench-pii",
+        "a message matched against a roster of a million people (p50)",
+        "一条消息与百万人名册的匹配时间(p50)",
+        lambda r: f"{r['roster']['milliseconds']['1000'][0]:.1f} ms for 1,000 characters",
+        lambda r: "–",
+    ),
     Row(
         GATEWAY,
         "make bench-gateway",

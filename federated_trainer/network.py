@@ -89,6 +89,10 @@ def stop_run_command(run_id: str) -> list[str]:
     return [_executable("flwr"), "stop", run_id, "federation"]
 
 
+def run_status_command(run_id: str) -> list[str]:
+    return [_executable("flwr"), "list", "--run-id", run_id, "--format", "json", "federation"]
+
+
 def register_command(public_key: Path) -> list[str]:
     """Tells the SuperLink the public key of a SuperNode."""
     return [_executable("flwr"), "supernode", "register", str(public_key), "federation"]

@@ -25,6 +25,8 @@ from federated_trainer.settings import ServingSettings
 
 _TIMEOUT_S = 60.0
 _WATCH_EVERY_S = 2.0
+_PROBE_TOKENS = 8
+_HEALTH_TOKENS = 1  # a version is in service the sooner
 
 
 class VllmServer:
@@ -52,10 +54,10 @@ class VllmServer:
         if name in self.models():
             self._call("POST", "/v1/unload_lora_adapter", {"lora_name": name})
 
-    def answer_s(self, name: str) -> float:
-        """Seconds of a short chat completion on this model. Raises RefreshFailed where it fails or is empty."""
+    def answer_s(self, name: str, tokens: int = _PROBE_TOKENS) -> float:
+        """Seconds of a chat completion of so many tokens on this model. Raises RefreshFailed where it fails or is empty."""
         began = time.monotonic()
-        body = {"model": name, "messages": [{"role": "user", "content": "Say yes."}], "max_tokens": 8, "temperature": 0}
+        body = {"model": name, "messages": [{"role": "user", "content": "Say yes."}], "max_tokens": tokens, "temperature": 0}
         reply = self._call("POST", "/v1/chat/completions", body)
         try:
             empty = reply.json()["usage"]["completion_tokens"] < 1
@@ -98,7 +100,7 @@ class VllmRefresher:
         path = self.registry.fetch(version, self.base_digest, self.adapters)
         self.server.load(new, path)
         try:
-            self.server.answer_s(new)
+            self.server.answer_s(new, _HEALTH_TOKENS)
             began_unix_s = time.time()
             self.aliases.put(self.settings.alias, AliasState(old, new, self.settings.canary_fraction, way_back))
             self._probe(old, new)
@@ -120,7 +122,7 @@ class VllmRefresher:
         name = self._name(state.previous)
         if state.previous >= 0:
             self.server.load(name, self.registry.fetch(state.previous, self.base_digest, self.adapters))
-        self.server.answer_s(name)
+        self.server.answer_s(name, _HEALTH_TOKENS)
         self.aliases.put(self.settings.alias, AliasState(name))
         self.served.write(state.rolled_back(state.previous))
         self._retire(state.current, keep={state.previous})

@@ -80,6 +80,7 @@ class Deployment(BaseModel):
     queue_requests: int = Field(default=20, ge=1, le=1000)
     batch_rows: int = Field(default=32, ge=1, le=128)
     deadline_s: float = Field(default=20.0, gt=0, description="how long one round or one piece of randomness may take")
+    link_bytes_per_s: float = Field(default=0.0, ge=0, description="benchmarks only: rate of a delayed exchange; 0: any")
     link_delay_s: float = Field(default=0.0, ge=0, le=1, description="benchmarks only: added before every exchange of the parties")
 
 

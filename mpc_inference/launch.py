@@ -118,6 +118,8 @@ def run_party(config: Path, index: int, progress: Progress = _silent, bind: str 
     if index not in (0, 1):
         raise ConfigInvalid("a party's index is 0 or 1")
     deployment = _bound(config, bind)
+    if deployment.show_shares:
+        logging.getLogger(__name__).warning("show_shares is on: this party tells the first words of the last share to every client")
     party = Party(deployment, index, roles.load_party(deployment, index, core(), progress))
     _until_signalled(party.stop)
     party.serve()

@@ -7,6 +7,7 @@ what the dealer sends: party 0 does, by the limits that it sets.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from mpc_inference.llama.engine import Dealt
 from mpc_inference.llama.supply import Products
 from mpc_inference.native.core import U8
 
+log = logging.getLogger("mpc_inference.party")
 _T = TypeVar("_T")
 AT_ONCE = 8  # tokens whose work ahead is done together
 
@@ -56,6 +58,7 @@ class Store:
         self._spare: list[str] = []
         self._answers: dict[str, Bundle] = {}
         self._unclaimed: list[str] = []
+        self._unwanted: set[str] = set()
         self._raw: list[tuple[str, Dealt]] = []
         self._broken: ProtocolError | None = None
 
@@ -104,13 +107,20 @@ class Store:
                 if self._broken is not None:
                     return
                 batch, self._raw = self._raw[:AT_ONCE], self._raw[AT_ONCE:]
-            done = self._work_ahead([dealt for _, dealt in batch])
+            try:
+                done = self._work_ahead([dealt for _, dealt in batch])
+            except Exception:  # a message of another size, or no memory: nobody else would hear of it
+                log.exception("the work ahead failed")
+                self.fail(FrameInvalid("the dealer's randomness could not be used"))
+                return
             with self._changed:
                 for (name, dealt), products in zip(batch, done, strict=True):
                     if self._broken is not None:
                         return
                     session = self._sessions.get(name)
-                    if dealt.position is None:
+                    if name in self._unwanted:
+                        self._unwanted.remove(name)
+                    elif dealt.position is None:
                         self._answers[name] = Bundle(dealt.seed, dealt.message, products)
                         self._unclaimed.append(name)
                     elif session is not None:
@@ -121,7 +131,7 @@ class Store:
         """Drop everything; every `take` and `claim` raises from now on."""
         with self._changed:
             self._broken = self._broken or error
-            for kept in (self._sessions, self._spare, self._answers, self._unclaimed, self._raw):
+            for kept in (self._sessions, self._spare, self._answers, self._unclaimed, self._unwanted, self._raw):
                 kept.clear()
             self._changed.notify_all()
 
@@ -188,6 +198,14 @@ class Store:
             if name in self._unclaimed:
                 self._unclaimed.remove(name)
             return bundle
+
+    def drop_answer(self, name: str) -> None:
+        """Forget the randomness of an answer that nobody waits for any more, here or still on its way."""
+        with self._changed:
+            if self._answers.pop(name, None) is None:
+                self._unwanted.add(name)
+            if name in self._unclaimed:
+                self._unclaimed.remove(name)
 
     def end(self, name: str) -> None:
         """Drop a session with all that is left of it."""

@@ -150,7 +150,7 @@ class Party:
         name = str(dealer.receive_control().get("epoch"))
         peer = self._meet(name)
         links.append(peer)
-        peer.set_delay(d.link_delay_s)
+        peer.set_delay(d.link_delay_s, d.link_bytes_per_s)
         peer.set_deadline(d.deadline_s)
         engine = self._role.engine(peer.exchange, self.ledger)
         store = Store(dealer, d.deadline_s, engine.work_ahead)
@@ -211,7 +211,10 @@ class Party:
             }
             for t in chosen
         ]
-        epoch.peer.send_control({"plan": plan, "end": [r.session for r in ended if r.session]})
+        drop = [r.promised for r in ended if r.promised is not None]
+        for name in drop:
+            epoch.store.drop_answer(name)
+        epoch.peer.send_control({"plan": plan, "end": [r.session for r in ended if r.session], "drop": drop})
         reply = epoch.peer.receive_control()
         if reply != {"go": True}:
             self._put_off([t.request for t in chosen], reply)
@@ -288,11 +291,13 @@ class Party:
 
     def _follow(self, epoch: _Epoch) -> None:
         message = epoch.peer.receive_control()
-        plan, ended = message.get("plan"), message.get("end")
-        if not isinstance(plan, list) or not isinstance(ended, list):
+        plan, ended, drop = message.get("plan"), message.get("end"), message.get("drop")
+        if not isinstance(plan, list) or not isinstance(ended, list) or not isinstance(drop, list):
             raise FrameInvalid("party 0 sent no plan")
         for session in ended:
             epoch.store.end(str(session))
+        for name in drop:
+            epoch.store.drop_answer(str(name))
         with self._requests.changed:
             gone = [r for r in self._requests.by_name.values() if r.closed]
         for old in gone:

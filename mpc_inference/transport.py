@@ -43,14 +43,14 @@ class Link:
     def __init__(self, connection: socket.socket, timeout_s: float) -> None:
         self._socket = connection
         self._timeout_s = timeout_s
-        self._delay_s = 0.0
+        self._delay_s = self._second_per_byte = 0.0
         self._send_number = self._receive_number = 0
         self.traffic = Traffic()
         connection.settimeout(timeout_s)
 
-    def set_delay(self, delay_s: float) -> None:
-        """Wait before every exchange: stands in for a slower network in a benchmark."""
-        self._delay_s = delay_s
+    def set_delay(self, delay_s: float, bytes_per_s: float) -> None:
+        """Wait before every exchange, and for its bytes at a rate (0: any): stands in for a slower network in a benchmark."""
+        self._delay_s, self._second_per_byte = delay_s, 1 / bytes_per_s if bytes_per_s else 0.0
 
     def set_deadline(self, timeout_s: float | None) -> None:
         """How long one send or receive may take; None waits for ever."""
@@ -105,7 +105,7 @@ class Link:
     def exchange(self, mine: bytes) -> bytes:
         """Send and receive equally many bytes, in pieces that no socket buffer chokes on."""
         if self._delay_s:
-            time.sleep(self._delay_s)
+            time.sleep(self._delay_s + len(mine) * self._second_per_byte)
         if len(mine) <= CHUNK:
             self.send(EXCHANGE, mine)
             theirs = bytes(self.receive(EXCHANGE))

@@ -1,7 +1,8 @@
-"""What privacy costs: `python -m bench.dp [PART …]`, parts accuracy, fluency, speed, crosstalk, ledger; all of them without a name.
+"""What privacy costs: `python -m bench.dp [PART …]`, parts accuracy, fluency, speed, sampler, crosstalk, ledger.
 
-The first four ask a real vLLM that carries the plugin (`--upstream URL`, or one that is started here); `ledger` starts a Valkey. Each
-part prints its table and writes docs/benchmarks/dp-PART.json; the first two are drawn into docs/benchmarks/dp-curve.svg.
+All run without a name. `ledger` starts a Valkey, `sampler` needs nothing; the others ask a real vLLM that carries the plugin (`--upstream
+URL`, or one that is started here). Each part prints its table and writes docs/benchmarks/dp-PART.json; the first two are drawn into
+docs/benchmarks/dp-curve.svg.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.dp import accuracy, crosstalk, fluency, ledger, plot, speed
+from bench.dp import accuracy, crosstalk, fluency, ledger, plot, sampler, speed
 from gateway.serving.tether import tethered
 from gateway.serving.vllm_server import START_TIMEOUT_S, VllmServer, is_healthy
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "docs" / "benchmarks"
 DRAWN = {"accuracy": (accuracy.run, accuracy.CURVES), "fluency": (fluency.run, fluency.CURVES)}
+ALONE = ("sampler", "ledger")
 PARTS = {"speed": speed.run, "crosstalk": crosstalk.run}
 
 
@@ -70,7 +72,7 @@ def add(part: str, quick: bool, result: dict[str, Any]) -> None:
 def main() -> None:
     """Run the named parts."""
     parser = argparse.ArgumentParser(prog="python -m bench.dp", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*DRAWN, *PARTS, "ledger", []], help="which parts; all without a name")
+    parser.add_argument("parts", nargs="*", choices=[*DRAWN, *PARTS, *ALONE, []], help="which parts; all without a name")
     parser.add_argument("--upstream", help="base URL (…/v1) of a vLLM that carries the plugin")
     parser.add_argument("--port", type=int, default=8009, help="the port of the vLLM that is started otherwise")
     parser.add_argument("--python", type=Path, default=ROOT / ".venv-vllm/bin/python")
@@ -78,10 +80,12 @@ def main() -> None:
     parser.add_argument("--curve", help="only this curve of accuracy and fluency, such as 'ensemble of 8'")
     parser.add_argument("--quick", action="store_true", help="fewer trials: to see that it runs")
     given = parser.parse_args()
-    parts = given.parts or [*DRAWN, *PARTS, "ledger"]
+    parts = given.parts or [*DRAWN, *PARTS, *ALONE]
+    if "sampler" in parts:
+        write("sampler", sampler.run(given.quick))
     if "ledger" in parts:
         write("ledger", asyncio.run(ledger.run(given.quick)))
-    asked = [part for part in parts if part != "ledger"]
+    asked = [part for part in parts if part not in ALONE]
     if asked:
         with upstream(given.upstream, given.python, given.model, given.port) as url:
             for part in asked:
@@ -89,7 +93,7 @@ def main() -> None:
                     run, curves = DRAWN[part]
                     asyncio.run(run(url, given.quick, [c for c in curves if given.curve in (None, c)], partial(add, part, given.quick)))
                 else:
-                    write(part, asyncio.run(PARTS[part](url, given.quick)))
+                    asyncio.run(PARTS[part](url, given.quick, partial(write, part)))
         plot.draw(OUT)
 
 

@@ -7,6 +7,7 @@ least what this measures (in logits, over the top 20 log-probabilities of the fi
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from bench.dp.client import PrivateClient
@@ -22,7 +23,7 @@ def _text(source: random.Random, length: int) -> str:
     return " ".join(source.choice(WORDS) for _ in range(length))
 
 
-async def run(url: str, quick: bool) -> dict[str, Any]:
+async def run(url: str, quick: bool, keep: Callable[[dict[str, Any]], None]) -> None:
     """The largest change over trials in which one of eight prompts was replaced by one of another length."""
     source = random.Random(3)
     largest, trials = 0.0, 4 if quick else 16
@@ -38,4 +39,4 @@ async def run(url: str, quick: bool) -> dict[str, Any]:
             for first, second in zip(*seen, strict=True):
                 largest = max(largest, *(abs(first[t] - second[t]) for t in first.keys() & second.keys()))
     print(f"crosstalk: at most {largest:.4f} logits over {trials} replaced prompts in a batch of {GROUPS}")
-    return {"largest_logits": largest, "trials": trials, "groups": GROUPS}
+    keep({"largest_logits": largest, "trials": trials, "groups": GROUPS})

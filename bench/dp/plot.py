@@ -18,6 +18,7 @@ NAMES = {
     "ensemble of 8": "ensemble of 8 (unit: one record)",
     "ensemble of 16": "ensemble of 16 (unit: one record)",
 }
+COLOURS = {name: f"C{number}" for number, name in enumerate(NAMES)}
 
 
 def draw(folder: Path) -> None:
@@ -46,7 +47,7 @@ def draw(folder: Path) -> None:
 
 def _lines(axes: Any, curves: dict[str, list[list[float]]]) -> None:
     for name, points in curves.items():
-        axes.plot([p[0] for p in points], [p[1] for p in points], marker="o", markersize=3, label=NAMES[name])
+        axes.plot([p[0] for p in points], [p[1] for p in points], marker="o", markersize=3, color=COLOURS[name], label=NAMES[name])
 
 
 def _read(path: Path) -> dict[str, Any] | None:

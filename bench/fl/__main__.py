@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import time
 from pathlib import Path
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("--base-model", type=Path, default=Path(".llmos/models/smollm2"))
     parser.add_argument("--base-name", default="smollm2")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was loaded and started is cleaned up, as on Ctrl-C
     chosen.out.mkdir(parents=True, exist_ok=True)
     chosen.cache.mkdir(parents=True, exist_ok=True)
     report = chosen.out / "fl.json"

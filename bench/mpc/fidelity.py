@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,14 +84,26 @@ class Session:
         self._pair, self._prefix = pair, prefix
         self._seeds = (prg.new_seed(), prg.new_seed())
         self._dealing = SessionDealing(pair.recipe, prefix, self._seeds)
+        self.spent: dict[str, float] = {}
         self._caches = [engine.new_cache(prefix) for engine in pair.engines]
 
+    def one_token(self, position: int) -> dict[str, float]:
+        """CPU seconds and megabytes of one token at `position`, as if all before it had been sent."""
+        self._dealing.position = position
+        self.spent.clear()
+        self.step([1])
+        return dict(self.spent)
+
     def step(self, tokens: list[int], temperature: int = 0) -> list[list[bytes]]:
-        """Both parties' answers after each of the next tokens: [row][party]."""
+        """Both parties' answers after each of the next tokens: [row][party]. Leaves the CPU seconds of each part in `spent`."""
+        begin = time.thread_time()
         pair, first = self._pair, self._dealing.position
         dealt = [self._dealing.next() for _ in tokens]
         answer_seeds = [(prg.new_seed(), prg.new_seed()) for _ in tokens]
         bundles = [pair.recipe.answer(s) for s in answer_seeds] if pair.mode != "public" else []
+        self.spent["dealer_s"] = time.thread_time() - begin
+        for party in (0, 1):
+            self.spent[f"offline_mb_party{party}"] = sum(len(m[party]) for m in (*dealt, *bundles)) / 1e6
         inputs = pair.caller.split(tokens)
         out: list[list[bytes] | BaseException] = [[], []]
 
@@ -99,14 +112,18 @@ class Session:
             try:
                 arrived = [Dealt(self._seeds[party], first + i, _bytes(m[party])) for i, m in enumerate(dealt)]
                 answers = [Dealt(s[party], None, _bytes(m[party])) for s, m in zip(answer_seeds, bundles, strict=False)]
+                begin = time.thread_time()
                 ahead = engine.work_ahead([*arrived, *answers])
+                self.spent[f"ahead_s_party{party}"] = time.thread_time() - begin
                 rows = [
                     Row(self._caches[party], d.seed, d.position or 0, engine.public_rows(self._prefix), d.message, products)
                     for d, products in zip(arrived, ahead, strict=False)
                 ]
                 kept = [Bundle(d.seed, d.message, products) for d, products in zip(answers, ahead[len(rows) :], strict=True)]
                 ends = [End(i, temperature, kept[i] if kept else None) for i in range(len(rows))]
+                begin = time.thread_time()
                 out[party] = engine.run(rows, np.frombuffer(inputs[party], np.uint8).reshape(len(rows), engine.row_bytes), ends)
+                self.spent[f"online_s_party{party}"] = time.thread_time() - begin
             except BaseException as error:
                 out[party] = error
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from bench.pii.roster import RosterFigures
 from bench.pii.scoring import Score, f2
@@ -93,6 +95,23 @@ def markdown(sections: Mapping[str, tuple[str, Scores, Mapping[str, Mapping[str,
     if roster is not None:
         lines += ["", "## The roster", "", *roster_lines(roster)]
     return "\n".join(lines) + "\n"
+
+
+def figures(sections: Mapping[str, Scores], roster: RosterFigures | None) -> dict[str, Any]:
+    """The figures that other pages repeat."""
+    plain: dict[str, Any] = {
+        key: {
+            system: {
+                "recall": score.recall(), "recall_of_the_eleven": score.recall(TARGET), "precision": score.precision(),
+                "false_per_thousand": score.false_per_thousand, "ms_per_text": score.ms_per_text, "median_ms": score.median_ms,
+            }
+            for system, score in scores.items()
+        }
+        for key, scores in sections.items()
+    }  # fmt: skip
+    if roster is not None:
+        plain["roster"] = asdict(roster)
+    return plain
 
 
 def draw(scores: Scores, title: str, path: Path) -> None:

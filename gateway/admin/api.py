@@ -25,6 +25,7 @@ from gateway.admin.models_api import add_models
 from gateway.admin.parts import AdminParts
 from gateway.admin.policies import apply_policy, parse_policy, remove_policy, rollback_policy
 from gateway.admin.reference import reference_page
+from gateway.admin.roster_api import add_rosters
 from gateway.admin.search import Wanted, search
 from gateway.admin.signing_in import sign_in
 from gateway.admin.subjects_api import add_subjects
@@ -264,6 +265,7 @@ def admin_app(parts_of: Callable[[], AdminParts]) -> FastAPI:
 
     add_models(app, parts, allowed)
     add_subjects(app, parts, allowed)
+    add_rosters(app, parts, allowed)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

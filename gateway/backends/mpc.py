@@ -29,6 +29,7 @@ from mpc_inference.config import read_config
 from mpc_inference.sampling import Sampling
 from policies.dp import TokenRule
 
+_ASK_TIMEOUT_S = 2.0  # for a party to say how it does
 _RETRY_S = 2.0  # about what a new epoch of the parties takes
 _log = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class MpcServer:
         """Reads the deployment file and the model's tokenizer, embedding and head. Raises MpcError."""
         self.deployment = read_config(config)
         self.client = Client.direct(self.deployment)
+        self._asked = self.deployment.model_copy(update={"deadline_s": min(_ASK_TIMEOUT_S, self.deployment.deadline_s)})
 
     def close(self) -> None:
         """Let the client's threads go."""
@@ -58,7 +60,7 @@ class MpcServer:
     async def ready(self) -> None:
         """Both parties stand with the dealer. Raises UpstreamFailed, UpstreamTimeout, Unavailable."""
         try:
-            both = await asyncio.to_thread(statuses, self.deployment)
+            both = await asyncio.to_thread(statuses, self._asked)
         except errors.MpcError as error:
             raise translated(error) from None
         if not all(one["ready"] for one in both):
@@ -111,7 +113,7 @@ class MpcBackend:
 
     async def _drawn(self, routed: Routed) -> AsyncGenerator[tuple[int, Piece]]:
         """Each token of each answer as it is drawn. The first failure ends them all."""
-        arrived: asyncio.Queue[tuple[int, Piece] | errors.MpcError | UpstreamFailed | None] = asyncio.Queue()
+        arrived: asyncio.Queue[tuple[int, Piece] | Exception | None] = asyncio.Queue()
 
         async def draw(one: _Draw, stop: tuple[str, ...]) -> None:
             try:
@@ -127,7 +129,7 @@ class MpcBackend:
                             piece = replace(piece, completion_tokens=count)  # the end token is a draw, and is paid
                         arrived.put_nowait((one.index, piece))
                 arrived.put_nowait(None)
-            except (errors.MpcError, UpstreamFailed) as error:
+            except Exception as error:  # whatever it is, the reader must not wait for more
                 arrived.put_nowait(error)
 
         try:
@@ -139,10 +141,8 @@ class MpcBackend:
             running = len(tasks)
             while running:
                 item = await arrived.get()
-                if isinstance(item, UpstreamFailed):
-                    raise item
-                if isinstance(item, errors.MpcError):
-                    raise translated(item)
+                if isinstance(item, Exception):
+                    raise translated(item) if isinstance(item, errors.MpcError) else item
                 if item is None:
                     running -= 1
                 else:

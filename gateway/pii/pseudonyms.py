@@ -30,6 +30,7 @@ from gateway.pii.stream_restore import restore
 from gateway.pii.surrogates import PERSON_ENTITIES, generator_for
 from gateway.pii.surrogates.base import plain_canonical
 from gateway.pii.surrogates.draw import Draws
+from gateway.pii.surrogates.foreign_words import holds_foreign_words
 from gateway.pii.surrogates.names import NameWord, initial_letter, name_words, render_name, word_candidates
 from gateway.pii.surrogates.network import EMAIL, local_parts
 from gateway.pii.surrogates.tag import tag_candidates
@@ -199,7 +200,10 @@ class _Run:
                 self._wants.setdefault((namespace, canonical), _Want(namespace, canonical, draw))
 
     def _find_shape(self, one: _Occurrence) -> None:
-        """Give a value that has no surrogate, or none that is left, a placeholder."""
+        """Give a value that has no surrogate, or none that is left, or one that would show a part of it, a placeholder."""
+        if holds_foreign_words(one.entity, one.value):
+            one.tag = 1
+            return
         if one.entity in PERSON_ENTITIES:
             one.words = one.words or name_words(one.value)
             if one.words is None:

@@ -111,28 +111,50 @@ static inline block corrected(block child, block cw, uint64_t bit, uint64_t t) {
   return child;
 }
 #if defined(__VAES__) && defined(__AVX512F__) && !defined(LLMOS_PORTABLE)
+/* From four parents and the encryptions of both children to eight corrected children, in order. */
+#define FINISH(parent, l, r, at)                                                                                                  \
+  {                                                                                                                               \
+    __m512i left_ = _mm512_and_si512(_mm512_xor_si512(parent, l), not_two), right_ = _mm512_and_si512(_mm512_xor_si512(parent, r), not_two); \
+    __mmask8 t_ = _mm512_test_epi64_mask(parent, one);                                                                            \
+    t_ |= (__mmask8)(t_ << 1);                                                                                                    \
+    left_ = _mm512_mask_xor_epi64(left_, t_, left_, cl); right_ = _mm512_mask_xor_epi64(right_, t_, right_, cr);                  \
+    _mm512_storeu_si512(out + 2 * (at), _mm512_permutex2var_epi64(left_, low, right_));                                           \
+    _mm512_storeu_si512(out + 2 * (at) + 4, _mm512_permutex2var_epi64(left_, high, right_));                                      \
+  }
 static inline void both_children(const block *parents, block *out, int count, block cw) {
   const __m128i *kl = (const __m128i *)round_key_bytes[KEY_LEFT], *kr = (const __m128i *)round_key_bytes[KEY_RIGHT];
   const __m512i one = _mm512_set_epi64(0, 1, 0, 1, 0, 1, 0, 1), not_two = _mm512_set_epi64(-1, -3, -1, -3, -1, -3, -1, -3);
   const __m512i low = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), high = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
   const __m512i cl = _mm512_broadcast_i32x4(_mm_set_epi64x((long long)cw.hi, (long long)((cw.lo & ~3ull) | (cw.lo & 1))));
   const __m512i cr = _mm512_broadcast_i32x4(_mm_set_epi64x((long long)cw.hi, (long long)((cw.lo & ~3ull) | (cw.lo >> 1 & 1))));
-  for (int i = 0; i < count; i += 4) {
+  int i = 0;
+  for (; i + 8 <= count; i += 8) { /* two groups at a time hide the latency of an AES round */
+    __m512i a[2], l[2], r[2];
+    for (int g = 0; g < 2; g++) {
+      a[g] = _mm512_loadu_si512(parents + i + 4 * g);
+      l[g] = _mm512_xor_si512(a[g], _mm512_broadcast_i32x4(kl[0])); r[g] = _mm512_xor_si512(a[g], _mm512_broadcast_i32x4(kr[0]));
+    }
+    for (int k = 1; k < 10; k++) {
+      __m512i left = _mm512_broadcast_i32x4(kl[k]), right = _mm512_broadcast_i32x4(kr[k]);
+      for (int g = 0; g < 2; g++) { l[g] = _mm512_aesenc_epi128(l[g], left); r[g] = _mm512_aesenc_epi128(r[g], right); }
+    }
+    for (int g = 0; g < 2; g++) {
+      l[g] = _mm512_aesenclast_epi128(l[g], _mm512_broadcast_i32x4(kl[10])); r[g] = _mm512_aesenclast_epi128(r[g], _mm512_broadcast_i32x4(kr[10]));
+      FINISH(a[g], l[g], r[g], i + 4 * g)
+    }
+  }
+  for (; i < count; i += 4) {
     __m512i a = _mm512_loadu_si512(parents + i);
     __m512i l = _mm512_xor_si512(a, _mm512_broadcast_i32x4(kl[0])), r = _mm512_xor_si512(a, _mm512_broadcast_i32x4(kr[0]));
     for (int k = 1; k < 10; k++) {
       l = _mm512_aesenc_epi128(l, _mm512_broadcast_i32x4(kl[k]));
       r = _mm512_aesenc_epi128(r, _mm512_broadcast_i32x4(kr[k]));
     }
-    l = _mm512_and_si512(_mm512_xor_si512(a, _mm512_aesenclast_epi128(l, _mm512_broadcast_i32x4(kl[10]))), not_two);
-    r = _mm512_and_si512(_mm512_xor_si512(a, _mm512_aesenclast_epi128(r, _mm512_broadcast_i32x4(kr[10]))), not_two);
-    __mmask8 t = _mm512_test_epi64_mask(a, one);
-    t |= (__mmask8)(t << 1);
-    l = _mm512_mask_xor_epi64(l, t, l, cl); r = _mm512_mask_xor_epi64(r, t, r, cr);
-    _mm512_storeu_si512(out + 2 * i, _mm512_permutex2var_epi64(l, low, r));
-    _mm512_storeu_si512(out + 2 * i + 4, _mm512_permutex2var_epi64(l, high, r));
+    l = _mm512_aesenclast_epi128(l, _mm512_broadcast_i32x4(kl[10])); r = _mm512_aesenclast_epi128(r, _mm512_broadcast_i32x4(kr[10]));
+    FINISH(a, l, r, i)
   }
 }
+#undef FINISH
 #else
 static inline void both_children(const block *parents, block *out, int count, block cw) {
   block l[16], r[16];

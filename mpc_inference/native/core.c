@@ -150,6 +150,35 @@ static inline void plant(strip *s, block *a, block *b, block root, int64_t first
  * payload blocks of words (1, r mod 2^seg) of 32 bits; level `coarse` holds (1, r).  table[c mod 2^seg][2 half + 1][2]: value and
  * minus the slope, by rising position.  The core is x in about (-half, half) segments; above it y = x << up, below it 0. */
 typedef u32 four __attribute__((vector_size(16), aligned(4), may_alias));
+/* Sum over leaf nodes: their payloads, corrected where the control bit is set, times the table. A node has four positions of two words.
+ * Reads up to three nodes past the last, which the table must weigh with zero. */
+static inline u32 weigh(const block *nodes, const block *low, const block *high, const block *correction, const u32 *tab, int leaves) {
+#if defined(__AVX512F__) && !defined(LLMOS_PORTABLE)
+  const __m512i p0 = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)correction)), p1 = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)correction + 1));
+  const __m512i one = _mm512_set_epi64(0, 1, 0, 1, 0, 1, 0, 1);
+  const __m512i first = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), second = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+  __m512i sum0 = _mm512_setzero_si512(), sum1 = sum0;
+  for (int k = 0; k < leaves; k += 4) {
+    __mmask8 on = _mm512_test_epi64_mask(_mm512_loadu_si512(nodes + k), one);
+    on |= (__mmask8)(on << 1);
+    __m512i l = _mm512_add_epi32(_mm512_loadu_si512(low + k), _mm512_maskz_mov_epi64(on, p0));
+    __m512i h = _mm512_add_epi32(_mm512_loadu_si512(high + k), _mm512_maskz_mov_epi64(on, p1));
+    sum0 = _mm512_add_epi32(sum0, _mm512_mullo_epi32(_mm512_permutex2var_epi64(l, first, h), _mm512_loadu_si512(tab + 8 * k)));
+    sum1 = _mm512_add_epi32(sum1, _mm512_mullo_epi32(_mm512_permutex2var_epi64(l, second, h), _mm512_loadu_si512(tab + 8 * k + 16)));
+  }
+  return (u32)_mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1));
+#else
+  four p0, p1, sum = {0, 0, 0, 0};
+  memcpy(&p0, correction, 16); memcpy(&p1, correction + 1, 16);
+  for (int k = 0; k < leaves; k++) {
+    u32 m = (u32)(0 - (nodes[k].lo & 1));
+    four mm = {m, m, m, m};
+    sum += (*(const four *)(low + k) + (p0 & mm)) * *(const four *)(tab + 8 * k) + (*(const four *)(high + k) + (p1 & mm)) * *(const four *)(tab + 8 * k + 4);
+  }
+  return sum[0] + sum[1] + sum[2] + sum[3];
+#endif
+}
+
 #define SILU_LANES 8
 void core_silu(int party, int n, int bits, int seg, int coarse, int half, int up, const block *roots, const block *keys, const u32 *c, const u32 *table, u32 *y) {
   int positions = bits - seg, depth = positions - 2, stride = depth + 3, core = 2 * half + 1, down = positions - coarse;
@@ -194,17 +223,9 @@ void core_silu(int party, int n, int bits, int seg, int coarse, int half, int up
       for (int64_t j = start; j < j0[i]; j++) { u32 x = clo + (u32)((chi - j) << seg); *t++ = x << up; *t++ = 0 - (1u << up); }
       memcpy(t, table + (size_t)clo * core * 2, sizeof(u32) * 2 * (size_t)core);
       t += 2 * core;
-      memset(t, 0, sizeof(u32) * 8);
+      memset(t, 0, sizeof(u32) * 8 * 5); /* nodes past the last count nothing */
       mmo(KEY_PAYLOAD, s[i].nodes, low, leaves); mmo(KEY_PAYLOAD_HIGH, s[i].nodes, high, leaves);
-      const block *p = keys + (size_t)(base + i) * stride + depth + 1;
-      four p0, p1, sum = {0, 0, 0, 0};
-      memcpy(&p0, p, 16); memcpy(&p1, p + 1, 16);
-      for (int k = 0; k < leaves; k++) {
-        u32 m = (u32)(0 - (s[i].nodes[k].lo & 1));
-        four mm = {m, m, m, m};
-        sum += (*(const four *)(low + k) + (p0 & mm)) * *(const four *)(tab + 8 * k) + (*(const four *)(high + k) + (p1 & mm)) * *(const four *)(tab + 8 * k + 4);
-      }
-      u32 all = acc[i] + sum[0] + sum[1] + sum[2] + sum[3];
+      u32 all = acc[i] + weigh(s[i].nodes, low, high, keys + (size_t)(base + i) * stride + depth + 1, tab, leaves);
       y[base + i] = party ? 0 - all : all;
     }
   }

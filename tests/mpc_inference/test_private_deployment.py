@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpc_inference import launch
+from mpc_inference import launch, onehot, transport
 from mpc_inference.client import Client, Piece
 from mpc_inference.config import Deployment, read_config, write_config
 from mpc_inference.errors import HandshakeRefused, InvalidSampling, ProtocolError
@@ -72,6 +72,22 @@ async def test_a_temperature_draws_and_top_p_is_refused(client: Client) -> None:
     for refused in (Sampling(temperature=1.0, top_p=0.9), Sampling(temperature=1.0, seed=4)):
         with pytest.raises(InvalidSampling):
             await collect(client, prompt, max_tokens=2, sampling=refused)
+
+
+async def test_a_client_at_one_party_only_ends_alone(config: Path, client: Client) -> None:
+    """Party 1 never hears of the request: it ends with an error, and what was set aside for it is not used by the next."""
+    deployment = read_config(config)
+    token = onehot.keys(7, read_shape(deployment.model).vocab)[0]
+    place = deployment.parties[0]
+    link = transport.connect(place.host, place.port, deployment.certificates, "client", "party0", 20.0)
+    transport.greet(link, deployment.digest)
+    link.send_control({"open": "ab" * 16, "prefix": 1, "tokens": 4, "temperature": 0})
+    link.send_control({"step": 1})
+    link.send(transport.WORDS, token)
+    assert link.receive_control()["error"] == "DeadlineExceeded"
+    link.close()
+    prompt = client.tokens.chat([{"role": "user", "content": "w1 w2"}])
+    assert [p.token for p in await collect(client, prompt, max_tokens=3)] == expected(config, prompt, 3)
 
 
 @pytest.mark.parametrize(("role", "stage"), [("party0", "decode"), ("party1", "prefill"), ("dealer", "decode")])

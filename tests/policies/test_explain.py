@@ -75,7 +75,7 @@ OBJECT: dict[str, Any] = {"kind": "structured", "json_schema": {"type": "object"
         ({"kind": "token", "selection": "argmax", "epsilon_per_token": 3, "max_tokens": 5}, "epsilon 3 at most"),
         (
             {"kind": "ensemble", "groups": 8, "clip": 8, "temperature": 1, "max_tokens": 5},
-            "in 8 groups, at most 5 tokens, each within epsilon 2",
+            "in 8 groups, at most 5 tokens, each at an epsilon of 2",
         ),
         (OBJECT, "1 noised values (epsilon 1.5)"),
         (OBJECT | {"answer_after_s": 4}, "It leaves 4 seconds after"),

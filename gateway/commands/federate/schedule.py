@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -85,7 +86,7 @@ def scheduler(
         if once:
             acting.tick(time.time())
             return
-        with _Keeper(settings, tell):
+        with Keeper(settings, tell):
             while True:
                 try:
                     acting.tick(time.time())
@@ -94,13 +95,11 @@ def scheduler(
                 time.sleep(LOOK_EVERY_S)
 
 
-class _Keeper:
-    """Beside the rounds, all the time: what is served stays loaded. A fault is told once, until it is over."""
+class Keeper:
+    """Beside the rounds, all the time: what is served stays loaded at the model server. A fault is told once, until it is over."""
 
-    def __init__(self, settings: FederationSettings, tell: Callable[[Exception], None]) -> None:
-        import threading
-
-        self._settings, self._tell = settings, tell
+    def __init__(self, settings: FederationSettings, tell: Callable[[Exception], None], look_every_s: float = LOOK_EVERY_S) -> None:
+        self._settings, self._tell, self._look_every_s = settings, tell, look_every_s
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -109,7 +108,7 @@ class _Keeper:
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()
-        self._thread.join(timeout=LOOK_EVERY_S)
+        self._thread.join(timeout=self._look_every_s)
 
     def _run(self) -> None:
         from federated_trainer.adapter import base_digest
@@ -117,7 +116,7 @@ class _Keeper:
         from federated_trainer.errors import TrainerError
 
         refresher, last = None, ""
-        while not self._ended.wait(LOOK_EVERY_S):
+        while not self._ended.wait(self._look_every_s):
             try:
                 refresher = refresher or open_refresher(self._settings, base_digest(self._settings.base_model), lambda stage, what: None)
                 if refresher is None:

@@ -90,12 +90,13 @@ class PrivateSampler:
         index = [row.row for row in rows]
         excluded = [row.sampling.sentinel for row in rows]
         sampling = rows[0].sampling
+        own = logits[index[0] : index[0] + 1] if len(index) == 1 else logits[index]
         if sampling.kind == "argmax":
             best, other = argmax_weights(sampling.epsilon)
-            weights = argmax_row_weights(logits[index], best, other, excluded)
+            weights = argmax_row_weights(own, best, other, excluded)
         else:
             table = _table(sampling.clip, sampling.temperature, 1, 0.0, str(logits.device))
-            weights = exponential_row_weights(grid_distances(logits[index], sampling.clip, excluded), table, excluded)
+            weights = exponential_row_weights(grid_distances(own, sampling.clip, excluded), table, excluded)
         return draw(weights, self._random_below)
 
     def _draw_ensemble(self, logits: torch.Tensor, rows: list[PrivateRow]) -> None:

@@ -144,4 +144,5 @@ def _telephone_shape(main: str) -> bool:
     groups = "".join(character if character.isdigit() else " " for character in main).split()
     if "." in separators and " " in main.strip() and "(" not in main:
         return False  # 19.99 239.88
-    return len(separators) <= 1 and 2 <= len(groups) <= 6 and all(1 <= len(group) <= 8 for group in groups) and len(groups[-1]) >= 2
+    longest = 9 if main.startswith("(") else 8  # "(351) 930433218"
+    return len(separators) <= 1 and 2 <= len(groups) <= 6 and all(1 <= len(group) <= longest for group in groups) and len(groups[-1]) >= 2

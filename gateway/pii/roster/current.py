@@ -124,7 +124,10 @@ class Rosters:
             return known
         index = await self._fetch(tenant, stored)
         path = self._directory / f"{self._entry(tenant)}-{stored.version}.roster"
-        await asyncio.to_thread(self._write, path, index)
+        try:
+            await asyncio.to_thread(self._write, path, index)
+        except OSError as error:
+            raise StoreUnavailable(f"The roster can't be written to the data directory ({error.strerror}); nothing was sent.") from None
         return RosterFile(path, stored.version, self.term_key(tenant))
 
     async def _fetch(self, tenant: str, stored: Stored) -> bytes:
@@ -147,9 +150,11 @@ class Rosters:
         with os.fdopen(descriptor, "wb") as file:
             file.write(index)
         partial.replace(path)
-        entry = path.name.partition("-")[0]
-        versions = sorted(self._directory.glob(f"{entry}-*.roster"), key=lambda one: one.stat().st_mtime_ns)
-        for old in versions[:-_KEPT_FILES]:
+        written: list[tuple[int, Path]] = []
+        for version in self._directory.glob(f"{path.name.partition('-')[0]}-*.roster"):
+            with contextlib.suppress(FileNotFoundError):  # another process of this gateway may be tidying up too
+                written.append((version.stat().st_mtime_ns, version))
+        for _, old in sorted(written)[:-_KEPT_FILES]:
             old.unlink(missing_ok=True)
 
     def _entry(self, tenant: str) -> str:

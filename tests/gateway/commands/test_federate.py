@@ -59,3 +59,24 @@ def test_bad_settings_are_one_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "Traceback" not in result.output
     assert "BadConfiguration" in result.output
+
+
+@pytest.mark.parametrize("command", [["run"], ["scheduler", "--once"]])
+def test_without_the_store_of_the_lock_no_round_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    (tmp_path / "f.toml").write_text(FEDERATION)
+    (tmp_path / "ca.crt").write_text("")
+    monkeypatch.setenv("LLMOS_REDIS_URL", "redis://127.0.0.1:1")
+    result = RUNNER.invoke(app, [*command, "-f", str(tmp_path / "f.toml"), "--ca", str(tmp_path / "ca.crt")])
+    assert result.exit_code == 1
+    assert "Start the gateway" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_rollback_without_a_model_server_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "m" / name).write_text("{}")
+    (tmp_path / "f.toml").write_text(FEDERATION)
+    result = RUNNER.invoke(app, ["rollback", "-f", str(tmp_path / "f.toml")])
+    assert result.exit_code == 1
+    assert "vllm_url" in result.output

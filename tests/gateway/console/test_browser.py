@@ -24,7 +24,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SCREENSHOTS = ROOT / "docs" / "console"
 AXE = Path(os.environ.get("LLMOS_TEST_AXE", ROOT / "build" / "axe" / "node_modules" / "axe-core" / "axe.min.js"))
-START_S = 180.0
+START_S = 300.0
 TEXT = "I am Sarah Connor, write to sarah.connor@acme.com"
 
 SURVEY = """

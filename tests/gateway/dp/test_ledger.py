@@ -103,7 +103,8 @@ async def test_processes_that_race_and_die_cannot_overspend(valkey_socket: str, 
             assert each.stdout is not None
             assert await each.stdout.readline() == b"ready\n"
         given = [(each[0].decode().split()) for each in await asyncio.gather(*(each.communicate(b"go\n") for each in running))]
-    assert [each.returncode for each in running] == [0, 0, -9]
+    # Killed where its turn came before the budget was spent, which a busy machine does not promise.
+    assert [each.returncode for each in running] == [-9 if "die" in words else 0 for words in given]
     cost = {"settle": 0.25, "keep": 0.5, "die": 0.5}
     released = sum(cost[way] for replica in given for way in replica)
     balance = await RedisLedger(redis).balance(

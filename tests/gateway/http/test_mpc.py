@@ -12,6 +12,8 @@ import httpx
 import openai
 import pytest
 
+from gateway.app import create_app
+from gateway.settings import Settings, SettingsError
 from mpc_inference import launch
 from policies.schema import Policy, RouteRule, Routing
 
@@ -158,6 +160,27 @@ def test_a_client_that_leaves_frees_the_parties(llmos: Any, running_mpc: Path) -
     while launch.status(running_mpc)[0]["requests"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_without_a_deployment_the_model_is_unknown_and_a_rule_that_wants_it_is_a_typed_error(shared_gateway: Any) -> None:
+    client = shared_gateway.client()
+    with pytest.raises(openai.NotFoundError) as unknown:
+        ask(client)
+    assert unknown.value.code == "model_not_found"
+    before = shared_gateway.policies.policy
+    shared_gateway.policies.policy = Policy(id="test", routing=Routing(default="mpc"))
+    try:
+        with pytest.raises(openai.InternalServerError) as away:
+            ask(client, model="echo")
+    finally:
+        shared_gateway.policies.policy = before
+    assert (away.value.status_code, away.value.code) == (503, "unavailable")
+
+
+def test_a_deployment_file_that_cannot_be_read_stops_the_start_with_a_message(tmp_path: Path) -> None:
+    settings = Settings.read({}, upstream="http://127.0.0.1:1/v1", mpc_config=tmp_path / "mpc.yaml")
+    with pytest.raises(SettingsError, match=r"LLMOS_MPC_CONFIG.*llmos mpc init"):
+        create_app(settings)
 
 
 @pytest.fixture

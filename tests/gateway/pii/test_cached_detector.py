@@ -1,112 +1,85 @@
-"""The detector that remembers: each turn of a conversation pays for its new text only, and the cache holds no text."""
+"""The cache: each distinct text is analysed once, and a damaged or foreign entry is never trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
-from gateway.errors import DetectorFailed
+from gateway.errors import StoreUnavailable
 from gateway.exchange import Span
 from gateway.pii.cached_detector import CachedDetector
 from gateway.pii.roster.current import RosterFile
-from gateway.stores.span_cache import RedisSpanCache
 from policies.schema import Action, EntityRule, Policy
 
-POLICY = Policy(id="x", entities={"PERSON": EntityRule()})
-KEY = bytes(range(32))
+KEY = b"k" * 32
+POLICY = Policy(id="p", entities={"PERSON": EntityRule()})
+SPANS = (Span(0, 3, "PERSON", 1.0),)
 
 
 class Counting:
-    """Finds "Connor", and keeps what it was asked."""
+    """A detector that finds the first three characters of each text, and counts."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.texts: list[str] = []
+
+    async def detect(self, texts: Sequence[str], policy: Policy, *, roster: RosterFile | None = None) -> list[tuple[Span, ...]]:
+        self.texts.extend(texts)
+        return [SPANS for _ in texts]
+
+
+class Shared:
+    """A SpanCache in memory, which can be unreachable."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, tuple[Span, ...]] = {}
         self.fails = False
 
-    async def detect(self, texts: Sequence[str], policy: Policy, *, roster: object = None) -> list[tuple[Span, ...]]:
+    async def get_many(self, keys: Sequence[bytes]) -> list[tuple[Span, ...] | None]:
         if self.fails:
-            raise DetectorFailed("down")
-        self.asked += texts
-        found = [text.find("Connor") for text in texts]
-        return [(Span(at, at + 6, "PERSON", 1.0),) if at >= 0 else () for at in found]
+            raise StoreUnavailable("down")
+        return [self.entries.get(key) for key in keys]
+
+    async def put_many(self, entries: Mapping[bytes, tuple[Span, ...]], ttl_s: int) -> None:
+        if self.fails:
+            raise StoreUnavailable("down")
+        self.entries.update(entries)
 
 
-class OneRoster:
-    """The tenant `clinic` has a roster."""
-
-    async def current(self, tenant: str) -> RosterFile | None:
-        return RosterFile(Path("/nowhere"), "v1", KEY) if tenant == "clinic" else None
-
-
-async def test_each_turn_pays_for_its_new_text_only() -> None:
-    behind = Counting()
-    detector = CachedDetector(behind, None, key=KEY)
-    turns = ["I am Connor", "Hello", "I am Connor", "And who is Connor?"]
-    for count in range(1, len(turns) + 1):
-        spans = await detector.detect(turns[:count], POLICY)
-        assert [len(each) for each in spans] == [1, 0, 1, 1][:count]
-    assert behind.asked == ["I am Connor", "Hello", "And who is Connor?"]
+async def test_each_distinct_text_is_analysed_once_over_processes() -> None:
+    counting, shared = Counting(), Shared()
+    assert await CachedDetector(counting, shared, key=KEY).detect(["Ann", "Bob", "Ann"], POLICY) == [SPANS] * 3
+    assert counting.texts == ["Ann", "Bob"]
+    assert await CachedDetector(counting, shared, key=KEY).detect(["Bob", "Cid"], POLICY) == [SPANS] * 2
+    assert counting.texts == ["Ann", "Bob", "Cid"]
 
 
-async def test_another_process_finds_the_spans_in_the_store_and_the_store_has_no_text(valkey: str) -> None:
-    async with Redis.from_url(valkey) as redis:
-        one, two = Counting(), Counting()
-        first = await CachedDetector(one, RedisSpanCache(redis), key=KEY).detect(["I am Connor"], POLICY)
-        assert await CachedDetector(two, RedisSpanCache(redis), key=KEY).detect(["I am Connor"], POLICY) == first
-        assert two.asked == []
-        for name in await redis.keys("*"):
-            assert b"Connor" not in name + await redis.get(name)
-            assert 0 < await redis.ttl(name) <= 3600
-        await CachedDetector(two, RedisSpanCache(redis), key=bytes(32)).detect(["I am Connor"], POLICY)
-        assert two.asked == ["I am Connor"], "another key finds nothing"
+@pytest.mark.parametrize(
+    "damaged", [(Span(0, 9, "PERSON", 1.0),), (Span(2, 1, "PERSON", 1.0),), (Span(0, 2, "X", 1.0), Span(1, 3, "X", 1.0))]
+)
+async def test_an_entry_that_does_not_fit_its_text_is_analysed_again(damaged: tuple[Span, ...]) -> None:
+    counting, shared = Counting(), Shared()
+    first = CachedDetector(counting, shared, key=KEY)
+    shared.entries[first.key_of("Ann", POLICY)] = damaged
+    assert await first.detect(["Ann"], POLICY) == [SPANS]
 
 
-async def test_another_policy_is_another_entry() -> None:
-    behind = Counting()
-    detector = CachedDetector(behind, None, key=KEY)
-    for policy in (POLICY, Policy(id="y", entities={"PERSON": EntityRule(score=0.9)})):
-        await detector.detect(["I am Connor"], policy)
-    assert behind.asked == ["I am Connor"] * 2
-    await detector.detect(["I am Connor"], POLICY.model_copy(update={"id": "renamed"}))
-    assert len(behind.asked) == 2, "what does not change detection does not empty the cache"
+async def test_a_cache_that_is_down_costs_time_and_nothing_else() -> None:
+    shared = Shared()
+    shared.fails = True
+    assert await CachedDetector(Counting(), shared, key=KEY).detect(["Ann"], POLICY) == [SPANS]
 
 
-async def test_a_store_that_is_away_or_damaged_costs_time_and_no_safety(valkey: str) -> None:
-    behind = Counting()
-    async with Redis(unix_socket_path="/nowhere/valkey.sock") as away:
-        spans = await CachedDetector(behind, RedisSpanCache(away), key=KEY).detect(["I am Connor"], POLICY)
-    assert len(spans[0]) == 1
-    async with Redis.from_url(valkey) as redis:
-        await CachedDetector(behind, RedisSpanCache(redis), key=KEY).detect(["I am Connor"], POLICY)
-        for name in await redis.keys("*"):
-            await redis.set(name, b"\x01" + b"\xff" * 9 + b"\x06PERSON")
-        behind.asked.clear()
-        assert len((await CachedDetector(behind, RedisSpanCache(redis), key=KEY).detect(["I am Connor"], POLICY))[0]) == 1
-    assert behind.asked == ["I am Connor"]
-
-
-async def test_a_failure_is_not_remembered() -> None:
-    behind = Counting()
-    detector = CachedDetector(behind, None, key=KEY)
-    behind.fails = True
-    with pytest.raises(DetectorFailed):
-        await detector.detect(["I am Connor"], POLICY)
-    behind.fails = False
-    assert len((await detector.detect(["I am Connor"], POLICY))[0]) == 1
-
-
-async def test_detection_that_is_off_asks_nobody() -> None:
-    behind = Counting()
-    assert await CachedDetector(behind, None, key=KEY).detect(["I am Connor"], Policy(id="off")) == [()]
-    assert behind.asked == []
-    of_clinic = CachedDetector(behind, None, key=KEY, rosters=OneRoster())  # type: ignore[arg-type]
-    assert await of_clinic.detect(["I am Connor"], Policy(id="off"), tenant="bank") == [()]
-    assert len((await of_clinic.detect(["I am Connor"], Policy(id="off"), tenant="clinic"))[0]) == 1, (
-        "the people of a roster are always found"
-    )
-    behind.asked.clear()
-    allowed = Policy(id="allowed", entities={"PERSON": EntityRule(action=Action.ALLOW)})
-    assert len((await CachedDetector(behind, None, key=KEY).detect(["I am Connor"], allowed))[0]) == 1
+def test_a_key_depends_on_text_policy_secret_and_roster_and_does_not_show_the_text() -> None:
+    detector = CachedDetector(Counting(), None, key=KEY)
+    other_policy = POLICY.model_copy(update={"entities": {"PERSON": EntityRule(action=Action.MASK)}})
+    rosters = [RosterFile(Path("x"), version, b"k" * 32) for version in ("v1", "v2")]
+    keys = [
+        detector.key_of("Ann", POLICY),
+        detector.key_of("Bob", POLICY),
+        detector.key_of("Ann", other_policy),
+        *(detector.key_of("Ann", POLICY, roster) for roster in rosters),
+        CachedDetector(Counting(), None, key=b"j" * 32).key_of("Ann", POLICY),
+    ]
+    assert len(set(keys)) == len(keys)
