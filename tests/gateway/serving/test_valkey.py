@@ -84,5 +84,5 @@ def test_it_dies_with_a_parent_that_is_killed(tmp_path):
 def test_a_directory_that_cannot_be_used_is_an_error_with_the_log(tmp_path):
     (tmp_path / "valkey").mkdir()
     (tmp_path / "valkey" / "appendonlydir").write_text("a file where Valkey wants a directory")
-    with pytest.raises(valkey.ValkeyStartError, match=r"see .*valkey\.log"):
+    with pytest.raises(valkey.ValkeyStartError, match=r"(?s)valkey\.log:.*append-only dir"):
         EmbeddedValkey(tmp_path).start()
