@@ -110,7 +110,8 @@ def _lean(settings: Settings) -> None:
 def _spare_the_collector() -> None:
     """Keep the libraries' own objects, which live as long as the process, out of every garbage collection, and collect less often.
 
-    A request makes thousands of objects and hardly a cycle: with the default threshold of 700 a third of its CPU time went into collecting.
+    A request makes thousands of objects and hardly a cycle: with the default threshold of 700 it was
+    collected several times a request (docs/decisions/wire-garbage-collection.md has the figures).
     """
     gc.collect()
     gc.freeze()
