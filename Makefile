@@ -28,7 +28,7 @@ test-env:
 test: test-env ## every test but the slow ones, with a real vLLM and a real Valkey
 	@$(PY) -m pytest
 
-test-slow: test-env ## the tests that take minutes
+test-slow: test-env tools ## the tests that take minutes
 	@$(PY) -m pytest -m slow
 
 test-console: test-env ## the admin console in a real Chromium, with axe-core (installs what it needs)
