@@ -20,7 +20,7 @@ MAX_DEPTH = 16
 Value = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
 
 _INT = re.compile(r"-?(0|[1-9][0-9]*)\Z")
-_FLOAT = re.compile(r"-?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][-+]?[0-9]+)?\Z")
+_FLOAT = re.compile(r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
 _PLAIN: dict[str, bool | None] = {"null": None, "~": None, "": None, "true": True, "false": False}
 
 
@@ -113,6 +113,6 @@ def _scalar(plain: str) -> Value:
         return _PLAIN[plain]
     if _INT.match(plain):
         return int(plain) if len(plain) <= 20 else plain
-    if _FLOAT.match(plain) and any(c.isdigit() for c in plain):
+    if _FLOAT.match(plain):
         return float(plain)
     return plain

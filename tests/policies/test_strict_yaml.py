@@ -67,3 +67,11 @@ def test_any_text_gives_a_document_or_a_policy_error(text: str) -> None:
     except PolicyError:
         return
     assert isinstance(document.root, dict)
+
+
+@pytest.mark.parametrize(
+    ("plain", "value"),
+    [("E0", "E0"), (".", "."), ("-e5", "-e5"), (".5", 0.5), ("1.", 1.0), ("-2.5e-3", -0.0025), ("007", "007"), ("12", 12)],
+)
+def test_a_number_has_digits_before_its_exponent(plain: str, value: object) -> None:
+    assert parse(f"a: {plain}\n").root == {"a": value}
