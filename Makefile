@@ -54,7 +54,7 @@ sbom: test-env tools ## the bill of materials (CycloneDX) of the pinned packages
 audit: tools ## known vulnerabilities in the pinned versions (asks a vulnerability service, so it needs the network)
 	@$(TOOLS)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
-coverage: test-env tools ## the share of lines that `make test` runs
+coverage: test-env ## the share of lines that `make test` runs
 	@PYTHONPATH=. $(PY) -m coverage run -m pytest && $(PY) -m coverage report
 
 fuzz: test-env tools ## Atheris on the event-stream parser, the restoring and the policy loader (SECONDS=30 each)
