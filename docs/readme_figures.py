@@ -40,7 +40,19 @@ def _share(report: Any, name: str) -> str:
     return f"{sum(counted['back'].values()) / sum(counted['asked'].values()):.2f}"
 
 
+def _mode(report: Any, mode: str) -> str:
+    """Seconds a token of one mode, 64 tokens of context, on loopback."""
+    return f"{next(row['token_s'] for row in report['rows'] if row.get('mode') == mode and not row['delay_ms']):.2f} s"
+
+
+def _peers(figure: str) -> str:
+    """What the peers' blocks need for the same, times the model's 30 layers: each peer that has the figure."""
+    rows = json.loads((ROOT / MPC_PEERS).read_text("utf-8"))["rows"]
+    return "; ".join(f"{row['peer']} {row[figure]:.1f} s" for row in rows if figure in row)
+
+
 PII = "docs/benchmarks/pii.json"
+MPC, MPC_PEERS, AUDIT = "docs/benchmarks/mpc-online.json", "docs/benchmarks/mpc-peers.json", "docs/benchmarks/audit.json"
 GATEWAY, SURVIVAL = "docs/benchmarks/gateway.json", "docs/benchmarks/survival.json"
 LITELLM, MASKED = "LiteLLM", "LiteLLM + Presidio"
 ROWS = [
@@ -126,6 +138,30 @@ ROWS = [
         "经过 SmolLM2 后回到调用者的值的比例(替身值)",
         lambda r: _share(r, "LLMOS, surrogates"),
         lambda r: f"placeholders {_share(r, 'LLMOS, placeholders')}; plain text, no gateway {_share(r, 'plain text, no gateway')}",
+    ),
+    Row(
+        MPC,
+        "make bench-mpc",
+        "a token on secret shares, open weights, 64 tokens of context",
+        "秘密共享推理每个词元,公开权重,上下文 64 词元",
+        lambda r: _mode(r, "public"),
+        lambda r: _peers("decode_public_s"),
+    ),
+    Row(
+        MPC,
+        "make bench-mpc",
+        "the same, the weights secret-shared too",
+        "同上,权重也秘密共享",
+        lambda r: _mode(r, "shared"),
+        lambda r: _peers("decode_private_s"),
+    ),
+    Row(
+        AUDIT,
+        "make bench-audit",
+        "audit records appended, chained and signed, a second",
+        "每秒追加的审计记录(链式、签名)",
+        lambda r: f"{r['audit']['append_per_s']:,}",
+        lambda r: f"the same bytes by a plain XADD {r['audit']['plain_xadd_per_s']:,}",
     ),
 ]
 
