@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,25 +64,15 @@ def model_dir() -> Path:
     return MODEL_DIR
 
 
-@pytest.fixture(scope="session")
-def vllm_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The base URL (…/v1) of a real vLLM that serves `smollm2`; LLMOS_TEST_UPSTREAM names one that runs already."""
-    running = os.environ.get("LLMOS_TEST_UPSTREAM")
-    if running:
-        yield running.rstrip("/")
-        return
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    server = vllm.VllmServer(request.getfixturevalue("vllm_python"), request.getfixturevalue("model_dir"), port)
-    log_path = tmp_path_factory.mktemp("vllm") / "vllm.log"
+@contextmanager
+def _running(server: vllm.VllmServer, log_path: Path, start_deadline_s: float) -> Iterator[str]:
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             tethered(server.command()), env=os.environ | server.environment(), stdout=log, stderr=log, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + VLLM_START_DEADLINE_S
-        while not vllm.is_healthy(f"http://127.0.0.1:{port}/health"):
+        deadline = time.monotonic() + start_deadline_s
+        while not vllm.is_healthy(f"http://127.0.0.1:{server.port}/health"):
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"vLLM did not start:\n{last_lines(log_path, 40)}")
             time.sleep(0.25)
@@ -93,6 +84,27 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def run_vllm() -> Callable[[vllm.VllmServer, Path, float], AbstractContextManager[str]]:
+    """`with run_vllm(server, log_path, start_deadline_s) as base_url`: a real vLLM for as long as the context lasts."""
+    return _running
+
+
+@pytest.fixture(scope="session")
+def vllm_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The base URL (…/v1) of a real vLLM that serves `smollm2`; LLMOS_TEST_UPSTREAM names one that runs already."""
+    running = os.environ.get("LLMOS_TEST_UPSTREAM")
+    if running:
+        yield running.rstrip("/")
+        return
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    server = vllm.VllmServer(request.getfixturevalue("vllm_python"), request.getfixturevalue("model_dir"), port)
+    with _running(server, tmp_path_factory.mktemp("vllm") / "vllm.log", VLLM_START_DEADLINE_S) as base_url:
+        yield base_url
 
 
 @pytest.fixture(scope="session")

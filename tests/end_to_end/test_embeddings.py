@@ -1,10 +1,7 @@
 """/v1/embeddings before a real vLLM that embeds: a second process with `--runner pooling`, here with SmolLM2's own hidden states."""
 
 import json
-import os
 import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,6 @@ import openai
 import pytest
 
 from gateway.serving import vllm_server
-from gateway.serving.bounded_log import last_lines
-from gateway.serving.tether import tethered
 
 START_DEADLINE_S = 280.0
 WIDTH = 576  # SmolLM2-135M's hidden size
@@ -27,27 +22,12 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def embedding_server(vllm_python: Path, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def embedding_server(
+    run_vllm: Callable[..., Any], vllm_python: Path, model_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     server = vllm_server.VllmServer(vllm_python, model_dir, free_port(), "smollm2-embedding", embeds=True)
-    log = tmp_path_factory.mktemp("pooling") / "vllm.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            tethered(server.command()), env=os.environ | server.environment(), stdout=out, stderr=out, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + START_DEADLINE_S
-        while not vllm_server.is_healthy(f"http://127.0.0.1:{server.port}/health"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the vLLM that embeds did not start:\n{last_lines(log, 40)}")
-            time.sleep(0.5)
-        yield server.base_url
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
+    with run_vllm(server, tmp_path_factory.mktemp("pooling") / "vllm.log", START_DEADLINE_S) as base_url:
+        yield base_url
 
 
 @pytest.mark.slow
