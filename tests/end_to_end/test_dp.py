@@ -34,7 +34,7 @@ QUESTION: Any = [{"role": "user", "content": "What is the capital of France? Wri
 
 async def _key_under(gateway: Any, dp: dict[str, Any], **policy_fields: Any) -> str:
     """A key of a new tenant, under a policy with this `dp` section."""
-    name = uuid.uuid4().hex[:12]
+    name = uuid.uuid4().hex[:8]  # shorter than the run of digits for which the audit withholds a name
     redis = Redis.from_url(valkey.url(gateway.data_dir))
     try:
         policy = {"id": f"dp-{name}", "match": {"tenants": [f"t-{name}"]}, "dp": dp, **policy_fields}

@@ -29,4 +29,5 @@ async def redis(valkey_socket: str) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def tenant() -> str:
-    return f"tenant-{uuid.uuid4().hex}"
+    # Letters alone: the audit withholds a tenant whose name holds a run of digits like a telephone number's.
+    return "tenant-" + uuid.uuid4().hex.translate(str.maketrans("0123456789", "ghijklmnop"))

@@ -70,8 +70,11 @@ def test_stop_max_tokens_and_seed(llmos: Any) -> None:
 def test_several_choices_are_drawn_and_the_prompt_counts_once(llmos: Any) -> None:
     one, three = (ask(llmos.client(), temperature=2, n=n, max_tokens=8) for n in (1, 3))
     assert [choice.index for choice in three.choices] == [0, 1, 2]
-    assert all(choice.message.content for choice in three.choices)
-    assert three.usage.completion_tokens == 3 * one.usage.completion_tokens
+    assert any(choice.message.content for choice in three.choices)
+    # A drawn choice can end early by the end token; a choice that ran to its length has all eight.
+    ended = sum(choice.finish_reason == "stop" for choice in three.choices)
+    assert 8 * (3 - ended) <= three.usage.completion_tokens <= 3 * 8
+    assert ended or three.usage.completion_tokens == 3 * 8
     assert three.usage.prompt_tokens == one.usage.prompt_tokens
     seen = {e.choices[0].index for e in ask(llmos.client(), temperature=2, n=3, stream=True) if e.choices}
     assert seen == {0, 1, 2}
