@@ -61,13 +61,14 @@ fuzz: test-env tools ## Atheris on the event-stream parser, the restoring and th
 	@for target in sse restoring policy; do PYTHONPATH=.:$$($(PY) -c 'import site; print(site.getsitepackages()[0])') \
 		$(TOOLS)/python tests/fuzz/fuzz.py $$target $(or $(SECONDS),30) || exit 1; done
 
-lint: test-env ## ruff, mypy --strict, the import contracts
+lint: test-env ## ruff, mypy --strict, the import contracts, dead code
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@PYTHONPATH=. .venv/bin/lint-imports
+	@.venv/bin/vulture
 
-bench: bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead ## every benchmark, one after the other
+bench: bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead bench-load docs ## every benchmark, one after the other, then the pages of their figures
 
 bench-pii: ## detection: recall, precision and milliseconds beside Presidio's defaults
 bench-gateway: ## what the gateway adds in milliseconds and memory, beside LiteLLM Proxy
@@ -87,6 +88,7 @@ bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overh
 docs: test-env ## write the reference pages from the source, the figures of the READMEs from the reports
 	@PYTHONPATH=. $(PY) docs/reference.py
 	@$(PY) docs/readme_figures.py
+	@$(PY) docs/benchmark_pages.py
 
 clean: ## remove the environments and caches; the data directory .llmos stays
 	rm -rf .venv .venv-vllm .venv-tools build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

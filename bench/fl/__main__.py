@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.stamp import stamped
+
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
@@ -180,7 +182,7 @@ def main() -> None:
             results[part] = privacy(chosen.out)
         elif part == "serving" and chosen.base_model.exists():
             results[part] = serving(chosen.base_model, chosen.vllm_url, chosen.base_name)
-        report.write_text(json.dumps(results, indent=1) + "\n")
+        report.write_text(json.dumps(stamped(results), indent=1) + "\n")
     console.print(f"written to {report}")
 
 

@@ -26,6 +26,7 @@ from bench.gateway.load import quantile
 from bench.gateway.processes import PEERS, ROOT, litellm_command, process
 from bench.load.report import CHUNKS, plot, report, soak_report
 from bench.load.traffic import Load, many_streams, soak
+from bench.stamp import stamped
 from gateway.serving.valkey import EmbeddedValkey
 
 STUB, LLMOS, PROXY = (f"http://127.0.0.1:{port}" for port in (8853, 8854, 8855))
@@ -51,7 +52,7 @@ async def run(arguments: argparse.Namespace, pids: dict[str, int]) -> dict[str, 
             "handles_growth_per_minute": held.growth(held.handles),
             "load_average_before": before,
         }
-        SOAK.write_text(json.dumps(figures, indent=1) + "\n")
+        SOAK.write_text(json.dumps(stamped(figures), indent=1) + "\n")
         SOAK.with_suffix(".md").write_text("\n".join(soak_report(ours, arguments.minutes, before)))
         plot(held, SOAK.with_suffix(".png"))
         return figures
@@ -71,10 +72,11 @@ async def run(arguments: argparse.Namespace, pids: dict[str, int]) -> dict[str, 
             "p99_ms": quantile(each.total_ms, 0.99),
             "added_p99_ms": quantile(each.total_ms, 0.99) - quantile(direct.total_ms, 0.99),
             "memory_growth_mb_per_minute": each.samples.growth(each.samples.memory_mb) if each.samples else None,
+            "memory_mb": [round(value) for value in each.samples.memory_mb] if each.samples else None,
         }
         for each in (direct, ours, peer)
     }
-    PAGE.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
+    PAGE.with_suffix(".json").write_text(json.dumps(stamped(figures), indent=1) + "\n")
     print("\n".join(lines))
     if ours.failed:
         raise SystemExit(f"{ours.failed} streams of LLMOS failed")

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
-import platform
 from pathlib import Path
 
 from bench.gateway.load import quantile
 from bench.gateway.processes import LITELLM
 from bench.load.samples import Samples
 from bench.load.traffic import SOAK_CALLERS, Load
+from bench.stamp import machine, now
 
 # of every text, whatever its length: stand-ins may be longer than values, and that is no delay of the gateway
 CHUNKS = 36
-
-
-def machine() -> str:
-    return (
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}"
-    )
 
 
 def report(arguments: argparse.Namespace, loads: list[Load], load_average: float) -> list[str]:
@@ -36,7 +27,7 @@ def report(arguments: argparse.Namespace, loads: list[Load], load_average: float
         "A stream counts as served if its whole text came back. LiteLLM masks nothing here; LLMOS scrubs and restores.",
         "Memory is the proportional set size with the detector, half-way and at the end; MB/min is its slope over the second half.",
         "",
-        f"{machine()}, {LITELLM}. Load average before the run: {load_average:.1f}.",
+        f"{now()}, {machine()}, {LITELLM}. Load average before the run: {load_average:.1f}.",
         "",
         "| | served | failed | p50 s | p99 s | added p50 ms | added p99 ms | first chunk added p99 ms | memory MB | MB/min | cores |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -68,7 +59,7 @@ def soak_report(load: Load, minutes: float, load_average: float) -> list[str]:
         f"Made by `make bench-load MINUTES={minutes:g}`. {SOAK_CALLERS} callers, hardly a pause between requests: streams, whole answers, "
         "known and new texts, wrong requests, callers that hang up. One worker. Growth is the slope over the second half.",
         "",
-        f"{machine()}. Load average before the run: {load_average:.1f}.",
+        f"{now()}, {machine()}. Load average before the run: {load_average:.1f}.",
         "",
         "| | at first | half-way | at most | at the end | growth a minute |",
         "|---|---|---|---|---|---|",
