@@ -54,8 +54,10 @@ sbom: test-env tools ## the bill of materials (CycloneDX) of the pinned packages
 audit: tools ## known vulnerabilities in the pinned versions (asks a vulnerability service, so it needs the network)
 	@$(TOOLS)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
-coverage: test-env ## the share of lines that `make test` runs
-	@PYTHONPATH=. $(PY) -m coverage run -m pytest && $(PY) -m coverage report
+coverage: test-env ## the share of lines that `make test` runs, into docs/benchmarks/coverage.md
+	@mkdir -p build && rm -f build/coverage*
+	@status=0; PYTHONPATH=. $(PY) -m coverage run -m pytest || status=$$?; \
+	$(PY) -m coverage combine -q && $(PY) -m coverage json -q -o build/coverage.json && $(PY) docs/coverage_page.py build/coverage.json && exit $$status
 
 fuzz: test-env tools ## Atheris on the event-stream parser, the restoring and the policy loader (SECONDS=30 each)
 	@for target in sse restoring policy; do PYTHONPATH=.:$$($(PY) -c 'import site; print(site.getsitepackages()[0])') \

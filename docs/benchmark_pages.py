@@ -32,6 +32,7 @@ COMMANDS = {
     "make bench-overhead": ("overhead",),
     "make bench-load": ("load",),
     "make bench-load MINUTES=30": ("soak",),
+    "make coverage": ("coverage",),
 }
 _DATE = re.compile(r"20\d\d-\d\d-\d\d(?: \d\d:\d\d UTC)?")
 
