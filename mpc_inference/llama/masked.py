@@ -203,14 +203,16 @@ def load_party(manifest: Path, party: int, core: Core, progress: Progress = lamb
         raise HandshakeRefused(f"{path} is missing, or not the file that {manifest.name} names: copy it again from where it was prepared")
     plain_weights: dict[tuple[int, str], Matrix] = {}
     masked: dict[tuple[int, str], U64] = {}
-    with safe_open(path, framework="np") as file:
-        for layer, name, _ in _places(shape):
+    for layer, name, _ in _places(shape):
+        # Opened anew for each: a page of a mapped file counts as this process's memory until the file is closed.
+        with safe_open(path, framework="np") as file:
             tensor = file.get_tensor(f"{layer}.{name}")
             if owns:
                 plain_weights[layer, name] = Matrix(tensor, file.get_tensor(f"{layer}.{name}_factor").view(np.uint64))
             else:
                 masked[layer, name] = tensor.view(np.uint64)
-            progress(min(layer + 1, shape.layers), shape.layers)
+        progress(min(layer + 1, shape.layers), shape.layers)
+    with safe_open(path, framework="np") as file:
         prefix: dict[str, U64] = {}
         size = (len(card.prefix_tokens), shape.kv_width)
         for short, name in (("k", "prefix_k"), ("v", "prefix_v")):
