@@ -36,4 +36,4 @@ def from_crypten(tensor: Any) -> tuple[U64, int]:
 def decode(tensor: Any) -> NDArray[np.float64]:
     """Open an arithmetic MPCTensor; both parties call it."""
     words: NDArray[np.int64] = tensor.reveal().numpy()
-    return words / 2.0**tensor.encoder._precision_bits
+    return np.asarray(words / 2.0**tensor.encoder._precision_bits)
