@@ -26,7 +26,7 @@ from mpc_inference.llama.shape import LlamaShape, read_shape
 from mpc_inference.llama.weights import read_weights
 from mpc_inference.tokens import ChatTokens
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def prepare(model: Path, target: Path, progress: Callable[[int, int], None] = la
         layers.append(scales.Layer(*(norm_bits(m, shape.hidden) for m in calibration.mean_squares[i])))
         for name, made in layer_matrices(weights, i).items():
             tensors[f"{i}.{name}"], tensors[f"{i}.{name}_factor"] = made.weight, made.factor.view(np.int64)
-        for name, cache in (("prefix_k", trace.keys[i]), ("prefix_v", trace.values[i])):
-            tensors[f"{i}.{name}"] = np.rint(cache.reshape(len(prefix), -1).astype(np.float64) * 2**scales.HEAD).astype(np.int64)
+        for name, cache, bits in (("prefix_k", trace.keys[i], scales.HEAD), ("prefix_v", trace.values[i], scales.VALUE)):
+            tensors[f"{i}.{name}"] = np.rint(cache.reshape(len(prefix), -1).astype(np.float64) * 2**bits).astype(np.int64)
         progress(i + 1, shape.layers)
     meta = {
         "format": str(FORMAT),

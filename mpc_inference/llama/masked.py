@@ -37,7 +37,7 @@ from mpc_inference.llama.weights import read_weights
 from mpc_inference.native.core import U64, Core
 from mpc_inference.tokens import ChatTokens
 
-FORMAT = 1
+FORMAT = 2
 Mode = Literal["owner", "shared"]
 Progress = Callable[[int, int], None]
 
@@ -115,9 +115,9 @@ def prepare(model: Path, directory: Path, mode: Mode, progress: Progress = lambd
         masked[f"{layer}.{name}"] = (made.words() - _weight_mask(mode, seeds, layer, name, size)).view(np.int64)
         if mode == "owner":
             own[f"{layer}.{name}"], own[f"{layer}.{name}_factor"] = made.weight, made.factor.view(np.int64)
-    for name, caches in (("prefix_k", trace.keys), ("prefix_v", trace.values)):
+    for name, caches, bits in (("prefix_k", trace.keys, scales.HEAD), ("prefix_v", trace.values, scales.VALUE)):
         size = (len(prefix), shape.kv_width)
-        plain_words = [np.rint(c.reshape(size).astype(np.float64) * 2**scales.HEAD).astype(np.int64).view(np.uint64) for c in caches]
+        plain_words = [np.rint(c.reshape(size).astype(np.float64) * 2**bits).astype(np.int64).view(np.uint64) for c in caches]
         opened = [w + _mask(seeds[0], i, name, size) + _mask(seeds[1], i, name, size) for i, w in enumerate(plain_words)]
         masked[name] = np.stack(opened).view(np.int64)
         own[name] = masked[name]
