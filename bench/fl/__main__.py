@@ -19,6 +19,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from bench.stamp import stamped
+
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
@@ -209,7 +211,7 @@ def _keep(out: Path, part: str, found: Any, load_before: float) -> None:
     results: dict[str, Any] = json.loads(report.read_text()) if report.exists() else {}
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "load_before": load_before, "load_after": _load()}
     results = {**results, part: found, "machines": {**results.get("machines", {}), part: machine}}
-    report.write_text(json.dumps(results, indent=1) + "\n")
+    report.write_text(json.dumps(stamped(results), indent=1) + "\n")
     (out / "fl.md").write_text(page(results))
     console.print(f"written to {report}")
 
