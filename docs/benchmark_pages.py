@@ -26,7 +26,7 @@ COMMANDS = {
     "make bench-gateway": ("gateway",),
     "make bench-survival": ("survival",),
     "make bench-dp": ("dp-accuracy", "dp-fluency", "dp-ledger", "dp-sampler", "dp-speed", "dp-crosstalk"),
-    "make bench-mpc": ("mpc", "mpc-online", "mpc-peers"),
+    "make bench-mpc": ("mpc", "mpc-online", "mpc-peers", "mpc-delays", "mpc-context", "mpc-fidelity"),
     "make bench-fl": ("fl", "fl-learning"),
     "make bench-audit": ("audit",),
     "make bench-overhead": ("overhead",),
