@@ -26,8 +26,8 @@ COMMANDS = {
     "make bench-gateway": ("gateway",),
     "make bench-survival": ("survival",),
     "make bench-dp": ("dp-accuracy", "dp-fluency", "dp-ledger", "dp-sampler", "dp-speed", "dp-crosstalk"),
-    "make bench-mpc": ("mpc", "mpc-online", "mpc-peers"),
-    "make bench-fl": ("../figures/fl",),
+    "make bench-mpc": ("mpc", "mpc-online", "mpc-peers", "mpc-delays", "mpc-context", "mpc-fidelity"),
+    "make bench-fl": ("fl", "fl-learning"),
     "make bench-audit": ("audit",),
     "make bench-overhead": ("overhead",),
     "make bench-load": ("load",),
@@ -155,7 +155,7 @@ def _rounds() -> list[str]:
     rows = [
         f"| {row['clients']} | {row['length']:,} | {row['plain_seconds'] * 1e3:.2f} ms | {row['seconds']:.1f} s "
         f"| {row['client_ms']:.0f} ms | {row['sent'] / row['plain_bytes']:.2f} |"
-        for row in numbers("../figures/fl")["secure"]
+        for row in numbers("fl")["secure"]
         if not row["dropped"]
     ]
     return [

@@ -20,14 +20,14 @@ from tests.faults.rig import KEY, Gateway, Upstream, await_true, running
 
 pytestmark = pytest.mark.timeout(400)
 PYTHON = [each for each in blocks() if each.language == "python"]
-PLANTED = "Sarah Connor"
+PLANTED = {"README.md": "Sarah Connor", "README.zh-CN.md": "李四"}
 BLIND = '{"id": "blind", "extends": "default", "match": {"tenants": ["local"]}, "blind": "allow"}'
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, running_mpc: Path, valkey_url: str) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("examples")
-    upstream = Upstream(folder, [PLANTED])
+    upstream = Upstream(folder, list(PLANTED.values()))
     served = Gateway(folder / "data", upstream.url, LLMOS_MODELS="smollm2", LLMOS_REDIS_URL=valkey_url, LLMOS_MPC_CONFIG=str(running_mpc))
     with running(upstream, served):
         asyncio.run(_apply(valkey_url, BLIND))
@@ -59,10 +59,10 @@ def test_no_python_example_is_left_out():
     assert {each.page for each in PYTHON} == {"README.md", "README.zh-CN.md", "docs/mpc-operations.md"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
-def test_the_readme_s_client_gets_its_own_words_back(page, gateway):
+@pytest.mark.parametrize(("page", "name"), PLANTED.items())
+def test_the_readme_s_client_gets_its_own_words_back(page, name, gateway):
     [example] = [each for each in PYTHON if each.page == page]
-    assert PLANTED in run(example, gateway)
+    assert name in run(example, gateway)
 
 
 def test_the_blind_client_gets_an_answer(gateway, running_mpc, tmp_path, monkeypatch):
