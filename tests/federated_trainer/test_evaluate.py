@@ -80,9 +80,8 @@ def test_memorised_canary_is_exposed_and_refused(model: AdaptedModel, held_out_f
     gate = HeldOutGate(model, HeldOut(held_out.rows, (), (canary,)), GateSettings(perplexity_margin=1e6, task_margin=1.0), start)
     assert gate.served_measures["canary_exposure_bits"] < 6.0
     tokens = tuple(model.tokenizer(canary.template.format(canary.secret), add_special_tokens=False)["input_ids"])
-    memorised = (
-        start + train_locally(model, start, [Row(tokens, tokens)], LocalSettings(epochs=60, learning_rate=0.2), SecureRandom(b"c" * 32)).delta
-    )
+    often = LocalSettings(epochs=60, learning_rate=0.2)
+    memorised = start + train_locally(model, start, [Row(tokens, tokens)], often, SecureRandom(b"c" * 32)).delta
     assert exposure_bits(model, canary) == 8.0
     (reason,) = gate.judge(memorised).reasons
     assert "canary" in reason
