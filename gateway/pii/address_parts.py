@@ -32,7 +32,7 @@ UNIT_WORDS = (
     r"appartamento|piano|interno|scala|bloco|sala|andar|bl|sc|ap|et|nr|étage|bât|appt|appartement|wohnung|whg|top|stiege|tür"
 )
 _UNIT = (
-    rf"(?:{UNIT_WORDS}|no|#)\.? ?#?[a-z]?\d{{1,5}}[a-z]?|\d{{1,2}}(?:st|nd|rd|th) floor|\d{{1,3}} ?[º°ª]|"
+    rf"(?:{UNIT_WORDS}|no|#)\.? ?#?[a-z]?\d{{1,5}}[a-z]?|\d{{1,2}}(?:st|nd|rd|th) floor|\d{{1,3}} ?[º°ª](?: [a-z]\b)?|"
     r"\d{1,2}\. ?(?:og|etg|tv|th|sal|patro|stock|etage)"
 )
 _CODE = (

@@ -19,6 +19,7 @@ _WORD = re.compile(r"(?<![\w@.#/\\$-])(?:(?:[A-Z]\. ?){1,2})?([^\W\d_]+(?:['’-
 _NEXT = re.compile(r" ([^\W\d_]+)")
 _PREVIOUS = re.compile(r"([^\W\d_]+)[ .]{1,2}$")
 _SCORE = 0.5
+_ARTICLE = frozenset({"the"})  # "the Baumgartners"
 
 
 class FamilyNameRecognizer(Recognizer):
@@ -35,7 +36,7 @@ class FamilyNameRecognizer(Recognizer):
                 continue
             after = _NEXT.match(text, word.end())
             before = _PREVIOUS.search(text, max(0, word.start() - 24), word.start())
-            if (after and after[1].lower() in PLACE_AFTER) or (before and before[1].lower() in PLACE_BEFORE):
+            if (after and after[1].lower() in PLACE_AFTER) or (before and before[1].lower() in PLACE_BEFORE - _ARTICLE):
                 continue
             yield Finding(word.start(), word.end(), "PERSON", _SCORE)
 
