@@ -54,20 +54,23 @@ sbom: test-env tools ## the bill of materials (CycloneDX) of the pinned packages
 audit: tools ## known vulnerabilities in the pinned versions (asks a vulnerability service, so it needs the network)
 	@$(TOOLS)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
-coverage: test-env ## the share of lines that `make test` runs
-	@PYTHONPATH=. $(PY) -m coverage run -m pytest && $(PY) -m coverage report
+coverage: test-env ## the share of lines that `make test` runs, into docs/benchmarks/coverage.md
+	@mkdir -p build && rm -f build/coverage*
+	@status=0; PYTHONPATH=. $(PY) -m coverage run -m pytest || status=$$?; \
+	$(PY) -m coverage combine -q && $(PY) -m coverage json -q -o build/coverage.json && $(PY) docs/coverage_page.py build/coverage.json && exit $$status
 
 fuzz: test-env tools ## Atheris on the event-stream parser, the restoring and the policy loader (SECONDS=30 each)
 	@for target in sse restoring policy; do PYTHONPATH=.:$$($(PY) -c 'import site; print(site.getsitepackages()[0])') \
 		$(TOOLS)/python tests/fuzz/fuzz.py $$target $(or $(SECONDS),30) || exit 1; done
 
-lint: test-env ## ruff, mypy --strict, the import contracts
+lint: test-env ## ruff, mypy --strict, the import contracts, dead code
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@PYTHONPATH=. .venv/bin/lint-imports
+	@.venv/bin/vulture
 
-bench: bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead ## every benchmark, one after the other
+bench: bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead bench-load docs ## every benchmark, one after the other, then the pages of their figures
 
 bench-pii: ## detection: recall, precision and milliseconds beside Presidio's defaults
 bench-gateway: ## what the gateway adds in milliseconds and memory, beside LiteLLM Proxy
@@ -87,6 +90,7 @@ bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overh
 docs: test-env ## write the reference pages from the source, the figures of the READMEs from the reports
 	@PYTHONPATH=. $(PY) docs/reference.py
 	@$(PY) docs/readme_figures.py
+	@$(PY) docs/benchmark_pages.py
 
 clean: ## remove the environments and caches; the data directory .llmos stays
 	rm -rf .venv .venv-vllm .venv-tools build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

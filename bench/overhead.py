@@ -2,7 +2,7 @@
 
 The same question goes to the stub itself and through the gateway under policies that protect more and more. Milliseconds are medians,
 CPU is the time of the gateway, its detector and its store together; commands and bytes are the store's own counts. Writes
-docs/overhead.md.
+docs/benchmarks/overhead.json, of which docs/overhead.md is made.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import datetime
 import json
 import os
-import platform
 import secrets
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import redis
@@ -29,10 +29,11 @@ from redis.asyncio import Redis
 
 from bench.gateway.load import TEXT
 from bench.gateway.processes import PEERS, ROOT, cpu_s, memory_mb, process
+from bench.stamp import stamped
 from gateway.serving.valkey import EmbeddedValkey
 from gateway.stores.policies import ValkeyPolicies
 
-PAGE = ROOT / "docs" / "overhead.md"
+REPORT = ROOT / "docs" / "benchmarks" / "overhead.json"
 STUB, LLMOS = "http://127.0.0.1:8863", "http://127.0.0.1:8864"
 KEY = "sk-llmos-bench-0000"
 SCORE = {"type": "number", "minimum": 0, "maximum": 10, "x-dp": {"mechanism": "laplace", "epsilon": 1.0}}
@@ -102,32 +103,17 @@ async def apply(url: str) -> None:
             await policies.apply(json.dumps(policy), author="bench", reason="what protection costs")
 
 
-def page(memory: float, requests: int, load: float) -> str:
-    base = statistics.median(WAYS[1].ms)
-    lines = [
-        "# What each protection costs",
-        "",
-        "Made by `python -m bench.overhead`: one request at a time, 130 characters with a name, an address, a number and a card. The stub",
-        "answers in next to no time, so the differences are the protections'. CPU is that of the gateway, its detector and its store.",
-        "",
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}, {requests} requests a row, load average {load:.1f} (2 is full). "
-        f"A worker with its detector: {memory:.0f} MB.",
-        "",
-        "| path | median ms | over the unprotected gateway | CPU ms | store commands | bytes in the append-only file |",
-        "|---|---|---|---|---|---|",
-    ]
-    for way in WAYS:
-        median = statistics.median(way.ms)
-        costs = ["", "", ""] if way.direct else [f"{way.cpu_ms:.1f}", f"{way.commands:.0f}", f"{way.written:.0f}"]
-        lines.append(f"| {way.name} | {median:.1f} | {'' if way.direct else f'{median - base:+.1f} ms'} | {' | '.join(costs)} |")
-    lines += [
-        "",
-        "Commands inside scripts count. Secret-shared inference and federated rounds have reports of their own (`make bench-mpc`,",
-        "`make bench-fl`), and so has private sampling in the model server (`make bench-dp`).",
-        "",
-    ]
-    return "\n".join(lines)
+def report(memory: float, requests: int, load: float) -> dict[str, Any]:
+    return {
+        "requests": requests,
+        "load": load,
+        "memory_mb": memory,
+        "paths": [
+            {"name": way.name, "ms": statistics.median(way.ms), "cpu_ms": None if way.direct else way.cpu_ms}
+            | {"commands": way.commands, "written": way.written}
+            for way in WAYS
+        ],
+    }
 
 
 def main() -> None:
@@ -155,11 +141,11 @@ def main() -> None:
             for way in WAYS:
                 print(f"  {way.name} …", flush=True)
                 measure(way, requests, pids, store)
-            text = page(memory_mb(gateway), requests, load)
+            figures = report(memory_mb(gateway), requests, load)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    PAGE.write_text(text)
-    print(text)
+    REPORT.write_text(json.dumps(stamped(figures), indent=1) + "\n")
+    subprocess.run([python, str(ROOT / "docs" / "benchmark_pages.py")], check=True)
 
 
 if __name__ == "__main__":

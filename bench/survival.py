@@ -28,6 +28,7 @@ import httpx
 from redis.asyncio import Redis
 
 from bench.gateway.processes import ROOT, process
+from bench.stamp import stamped
 from gateway.commands.chat import stream
 from gateway.commands.pii import wilson
 from gateway.http.sse import SHOW_SENT_HEADER
@@ -210,7 +211,7 @@ def main() -> None:
     lines = page(results, len(asked))
     PAGE.write_text("\n".join(lines) + "\n")
     figures = {name: {"asked": dict(each.asked), "back": dict(each.back), "missed": each.missed} for name, each in results.items()}
-    PAGE.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
+    PAGE.with_suffix(".json").write_text(json.dumps(stamped(figures), indent=1) + "\n")
     print("\n".join(lines))
     print(f"Written to {PAGE.relative_to(ROOT)}.")
 

@@ -54,6 +54,7 @@ def _peers(figure: str) -> str:
 PII = "docs/benchmarks/pii.json"
 MPC, MPC_PEERS, AUDIT = "docs/benchmarks/mpc-online.json", "docs/benchmarks/mpc-peers.json", "docs/benchmarks/audit.json"
 GATEWAY, SURVIVAL = "docs/benchmarks/gateway.json", "docs/benchmarks/survival.json"
+LOAD = "docs/benchmarks/load.json"
 LITELLM, MASKED = "LiteLLM", "LiteLLM + Presidio"
 ROWS = [
     Row(
@@ -130,6 +131,14 @@ ROWS = [
         "一个工作进程及其检测器的内存",
         lambda r: f"{r['memory_mb']['LLMOS']:.0f} MB",
         lambda r: f"LiteLLM {r['memory_mb'][LITELLM]:.0f} MB, Presidio {r['memory_mb']['Presidio over HTTP, for LiteLLM']:.0f} MB",
+    ),
+    Row(
+        LOAD,
+        "make bench-load",
+        "added to a stream, 500 at once on one worker (p99)",
+        "500 路并发流、单工作进程,每路流增加的时间(p99)",
+        lambda r: f"{r['LLMOS']['added_p99_ms']:.0f} ms",
+        lambda r: f"LiteLLM without detection {r['LiteLLM']['added_p99_ms']:.0f} ms",
     ),
     Row(
         SURVIVAL,

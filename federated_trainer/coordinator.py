@@ -1,8 +1,8 @@
 """The coordinator's composition: from a federation's settings to rounds that run one after another.
 
-It keeps no state of its own: the registry's newest version that was not rolled back is where the next round starts,
-`status.json` and `rounds.jsonl` tell what happened (`status.py`). A coordinator that is killed within a round leaves nothing
-half published; started again, it begins that round anew.
+It keeps no state of its own but the moments of server-side Adam: the registry's newest version that was not rolled back is
+where the next round starts, `status.json` and `rounds.jsonl` tell what happened (`status.py`). A coordinator that is killed
+within a round leaves nothing half published; started again, it begins that round anew.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from federated_trainer.task import RoundTask, make_task
 from federated_trainer.weights import Vector, check_vector
 
 _VECTOR_FILE = "trained.safetensors"
+_MOMENTS_FILE = "server_optimizer.safetensors"
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def run_rounds(
     registry, adapters = open_registry(settings), settings.data_dir / "adapters"
     refresher = open_refresher(settings, model.base_digest, status.tell)
     state = _served_now(settings, refresher, status)
-    weights = weights_of(starting_version(registry, state.withdrawn), registry, model, adapters)
+    start = starting_version(registry, state.withdrawn)
+    weights = weights_of(start, registry, model, adapters)
     # Without a model server nothing is served: a candidate is compared with the weights that it starts from.
     served = weights if refresher is None else weights_of(state.current, registry, model, adapters)
     held_out = read_held_out(settings.held_out, model, settings.local.max_tokens)
@@ -155,6 +157,7 @@ def run_rounds(
     publisher = RegistryPublisher(registry, model, settings, read_private_key(settings.signing_key), budget, fencing_token)
     ports = Ports(clients, gate, publisher, refresher, status.tell)
     optimizer = ServerOptimizer(settings.server_optimizer, settings.server_learning_rate)
+    optimizer.resume(settings.data_dir / _MOMENTS_FILE, start, model.layout.length)
     reports = []
     first = status.rounds_so_far() + 1
     for number in range(first, first + rounds):
@@ -166,6 +169,8 @@ def run_rounds(
         except TrainerError as error:
             status.failed(number, error)
             raise
+        if report.version is not None:
+            optimizer.save(settings.data_dir / _MOMENTS_FILE, report.version)
         budget.adapt(report.next_clip)
         status.finished(report)
         reports.append(report)

@@ -27,6 +27,7 @@ from federated_trainer.weights import check_vector
 
 Decoded = TypeVar("Decoded")
 _POLL_S = 0.5
+_REPLY_EVERY_S = 0.5  # Flower's own `send_and_receive` looks every 3 s
 _JOIN_REPLY_S = 90.0
 
 
@@ -47,6 +48,7 @@ class FlowerClients:
         self._progress = progress
         self._node_of: dict[int, int] = {}
         self._refusals: dict[str, str] = {}
+        self._exchange_s: dict[str, float] = {}
 
     def sample(self, minimum: int) -> tuple[int, ...]:
         """All institutions of the roster that are connected; waits until all are there, or `minimum` when time is up."""
@@ -67,7 +69,7 @@ class FlowerClients:
 
     def train(self, task: RoundTask, chosen: tuple[int, ...]) -> RoundUpdate:
         """Raises TooFewClients, and the errors of `secure_sum`."""
-        self._refusals = {}
+        self._refusals, self._exchange_s = {}, {}
         return self._train_securely(task, chosen) if task.settings.secure else self._train_openly(task, chosen)
 
     def _train_securely(self, task: RoundTask, chosen: tuple[int, ...]) -> RoundUpdate:
@@ -85,7 +87,8 @@ class FlowerClients:
         requests = server.take_confirmations(confirmed.values())
         shares = self._stage("unmask", {c: wire.request_record(r) for c, r in requests.items()}, wire.shares_of)
         decoded = codec.decode(server.take_shares(shares.values()), len(survivors))
-        return RoundUpdate(decoded.mean, len(survivors), decoded.mean_loss, epsilons, dict(self._refusals), decoded.next_clip)
+        mean, loss, clip = decoded.mean, decoded.mean_loss, decoded.next_clip
+        return RoundUpdate(mean, len(survivors), loss, epsilons, self._refusals, clip, self._exchange_s)
 
     def _train_openly(self, task: RoundTask, chosen: tuple[int, ...]) -> RoundUpdate:
         """Without the secure sum: each update is seen (noised by its client), malformed ones are refused, the rest is averaged robustly."""
@@ -101,11 +104,13 @@ class FlowerClients:
             raise TooFewClients(f"{len(replies)} updates came that can be used; robust averaging needs more.")
         updates = [vector[:-EXTRA_COORDINATES] / vector[-2] for vector, _ in replies.values() if vector[-2] > 0]
         epsilons = {self._roster.names[client]: epsilon for client, (_, epsilon) in replies.items() if epsilon is not None}
-        return RoundUpdate(robust_mean(updates, self._aggregation), len(updates), None, epsilons, dict(self._refusals))
+        mean = robust_mean(updates, self._aggregation)
+        return RoundUpdate(mean, len(updates), None, epsilons, self._refusals, exchange_s=self._exchange_s)
 
     def _stage(self, action: str, contents: Mapping[int, RecordDict], decode: Callable[[RecordDict], Decoded]) -> dict[int, Decoded]:
         """Send one stage to these clients and decode what comes back; whoever fails is left out and named."""
         self._progress("train", f"{action}: {len(contents)} clients")
+        began = time.monotonic()
         by_node = {self._node_of[client]: content for client, content in contents.items()}
         client_of = {node: client for client, node in self._node_of.items()}
         decoded: dict[int, Decoded] = {}
@@ -118,6 +123,7 @@ class FlowerClients:
                 decoded[client] = decode(content)
             except BadUpdate as error:
                 self._refusals[self._roster.names[client]] = str(error)
+        self._exchange_s[action] = round(time.monotonic() - began, 3)
         for client in contents:
             if client not in decoded:
                 self._refusals.setdefault(self._roster.names[client], f"no answer in stage {action}")
@@ -128,5 +134,14 @@ class FlowerClients:
         messages = [Message(content, node, message_type, ttl=timeout_s + 60.0) for node, content in contents.items()]
         if not messages:
             return {}
-        replies = self._grid.send_and_receive(messages, timeout=timeout_s)
-        return {reply.metadata.src_node_id: reply.content for reply in replies if not reply.has_error()}
+        waiting = {message_id for message_id in self._grid.push_messages(messages) if message_id}
+        deadline = time.monotonic() + timeout_s
+        found: dict[int, RecordDict] = {}
+        while True:
+            for reply in self._grid.pull_messages(waiting):
+                waiting.discard(reply.metadata.reply_to_message_id)
+                if not reply.has_error():
+                    found[reply.metadata.src_node_id] = reply.content
+            if not waiting or time.monotonic() > deadline:
+                return found
+            time.sleep(_REPLY_EVERY_S)

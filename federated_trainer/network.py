@@ -3,8 +3,8 @@
 One SuperLink (the coordinator's) and one SuperNode an institution. `superlink_command` and `supernode_command` are what
 `llmos federate server` and `client` run; `LocalNetwork` runs all of them on one machine, for the demonstration and tests.
 
-Not covered: Flower ships the run's app bundle from the SuperLink to each SuperNode, which runs it. Ours holds two import
-lines, but whoever may start runs at the SuperLink could send another: give its Control API to the coordinator alone, and
+Not covered: Flower ships the run's app bundle from the SuperLink to each SuperNode, which runs it. Ours holds import
+lines alone, but whoever may start runs at the SuperLink could send another: give its Control API to the coordinator alone, and
 run SuperNodes in a container that can read nothing but the institution's own folder.
 """
 
@@ -37,6 +37,7 @@ def flower_environment(flower_home: Path, inherited: Mapping[str, str]) -> dict[
         "FLWR_HOME": str(flower_home),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",  # seconds; each look is a request that costs 10 ms of a core
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
@@ -59,7 +60,7 @@ def superlink_command(host: str, port: int, tls: Path, database: Path | None = N
 def supernode_command(superlink: str, ca: Path, node_key: Path, institution: Path, port: int) -> list[str]:
     """A SuperNode of the institution whose settings are in `institution`; `port` is its own loopback port."""
     return [
-        *(_executable("flower-supernode"), "--superlink", superlink, "--root-certificates", str(ca)),
+        *(sys.executable, "-m", "federated_trainer.supernode", "--superlink", superlink, "--root-certificates", str(ca)),
         *("--auth-supernode-private-key", str(node_key), "--port", str(port)),
         *("--node-config", f'institution="{institution}"'),
     ]

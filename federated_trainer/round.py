@@ -31,6 +31,7 @@ class RoundUpdate:
     epsilons: Mapping[str, float]
     refusals: Mapping[str, str]  # client name → why it took no part
     next_clip: float | None = None  # of client-level privacy, where clipping adapts
+    exchange_s: Mapping[str, float] = field(default_factory=dict)  # seconds of each exchange with the clients, where there is a wire
 
 
 class Clients(Protocol):
@@ -79,6 +80,7 @@ class RoundReport:
     refusals: Mapping[str, str]
     stage_s: Mapping[str, float]
     next_clip: float | None = None
+    exchange_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def run_round(task: RoundTask, optimizer: ServerOptimizer, minimum_clients: int,
             update.refusals,
             clock.seconds,
             update.next_clip,
+            update.exchange_s,
         )
 
     if judgement.reasons:

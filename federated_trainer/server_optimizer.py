@@ -2,15 +2,19 @@
 
 FedAvg (McMahan et al. 2017): w ← w + η · mean, with η = 1 the weighted mean of the clients' weights. FedAdam (Reddi et al.
 2021, algorithm 2): the mean is a pseudo-gradient with moments. A step's state is committed only when its weights were
-accepted, so that a refused round leaves no trace.
+accepted, so that a refused round leaves no trace. Moments outlive a run in a file of the coordinator's, bound to the version that
+they led to: after a rollback, or a crash between publishing and writing them, the moments begin anew.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from federated_trainer.weights import Vector
 
@@ -40,3 +44,28 @@ class ServerOptimizer:
 
     def commit(self, state: Moments | None) -> None:
         self._moments = state
+
+    def save(self, file: Path, version: int) -> None:
+        """Keep the moments that led to `version`; without moments there is nothing to keep."""
+        if self._moments is None:
+            return
+        first, second = self._moments
+        partial = file.with_name(file.name + ".partial")
+        save_file({"first": first, "second": second}, partial, metadata={"version": str(version)})
+        partial.replace(file)
+
+    def resume(self, file: Path, version: int, length: int) -> bool:
+        """Take up the moments that led to `version`. False where the file is absent, damaged, or of another version or length."""
+        if self.kind == "fedavg" or not file.exists():
+            return False
+        try:
+            with safe_open(file, framework="numpy") as kept:
+                if (kept.metadata() or {}).get("version") != str(version):
+                    return False
+                moments = (kept.get_tensor("first"), kept.get_tensor("second"))
+        except (SafetensorError, OSError):
+            return False
+        if any(moment.shape != (length,) or not np.isfinite(moment).all() for moment in moments):
+            return False
+        self._moments = moments
+        return True

@@ -9,7 +9,6 @@
     │   ├── InvalidSampling    sampling parameters out of range
     │   └── GatewayRefused     a gateway does not carry a blind request: key, policy, limit
     ├── Busy                   the queue is full; retry_after_s says when to come back
-    ├── Cancelled              the caller gave the request up
     └── ProtocolError          the other side, or the wire
         ├── PeerUnavailable    nobody answers, or the link broke
         ├── DeadlineExceeded   the other side is too slow
@@ -61,10 +60,6 @@ class Busy(MpcError):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
-
-
-class Cancelled(MpcError):
-    """The caller gave up."""
 
 
 class ProtocolError(MpcError):

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.dp import accuracy, crosstalk, fluency, ledger, plot, sampler, speed
+from bench.stamp import stamped
 from gateway.serving.tether import tethered
 from gateway.serving.vllm_server import START_TIMEOUT_S, VllmServer, is_healthy
 
@@ -56,8 +56,7 @@ def upstream(url: str | None, python: Path, model: Path, port: int) -> Iterator[
 def write(part: str, result: dict[str, Any]) -> None:
     """Keep the figures beside the machine that gave them."""
     OUT.mkdir(parents=True, exist_ok=True)
-    machine = {"python": platform.python_version(), "processor": platform.processor() or platform.machine()}
-    (OUT / f"dp-{part}.json").write_text(json.dumps({"machine": machine, **result}, indent=1) + "\n")
+    (OUT / f"dp-{part}.json").write_text(json.dumps(stamped(result), indent=1) + "\n")
 
 
 def add(part: str, quick: bool, result: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """`make bench-fl`: federated learning, its secure sum, its privacy and its way into service, each beside a baseline.
 
-    python -m bench.fl [--out docs/figures] [--only learning,secure,privacy,serving] [--vllm-url URL]
+    python -m bench.fl [--out docs/benchmarks] [--only learning,secure,privacy,serving,demo] [--vllm-url URL]
 
-Writes fl.json and fl-*.png into --out. About five minutes on two idle cores; serving runs only against a vLLM that is up.
+Writes fl.json, fl.md and fl-*.png into --out. `serving` and `demo` start a vLLM, or use the one that --vllm-url names.
 """
 
 from __future__ import annotations
@@ -10,11 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import signal
 import statistics
+import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+
+from bench.stamp import stamped
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
@@ -22,6 +27,9 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 from rich.table import Table  # noqa: E402
+
+from bench.fl.page import page  # noqa: E402
+from bench.survival import model_server  # noqa: E402
 
 console = Console()
 SEEDS = (0, 1, 2)
@@ -144,7 +152,6 @@ def serving(base_model: Path, url: str, base_name: str) -> dict[str, Any]:
         "failures": len(swaps.failures),
         "failures_by_gateway": sum(seen.failed for seen in swaps.traffic.values()),
         "versions_that_answered": len(swaps.traffic),
-        "load_average_1_min": round(os.getloadavg()[0], 1),
     }
     table = Table(
         "from the beginning of publishing to", "median, s", "most, s", title=f"{found['swaps']} swaps, {found['requests']} requests"
@@ -159,28 +166,53 @@ def serving(base_model: Path, url: str, base_name: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("docs/figures"))
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
     parser.add_argument("--cache", type=Path, default=Path(".llmos/bench"))
-    parser.add_argument("--only", default="learning,secure,privacy,serving")
-    parser.add_argument("--vllm-url", default="http://127.0.0.1:8001/v1")
+    parser.add_argument("--only", default="learning,secure,privacy,serving,demo")
+    parser.add_argument("--vllm-url", help="a running vLLM with runtime LoRA loading (default: one is started)")
     parser.add_argument("--base-model", type=Path, default=Path(".llmos/models/smollm2"))
     parser.add_argument("--base-name", default="smollm2")
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was loaded and started is cleaned up, as on Ctrl-C
     chosen.out.mkdir(parents=True, exist_ok=True)
     chosen.cache.mkdir(parents=True, exist_ok=True)
-    report = chosen.out / "fl.json"
+    with ExitStack() as stack:
+        url = chosen.vllm_url
+        for part in chosen.only.split(","):
+            load_before = _load()
+            if part in ("serving", "demo") and url is None:
+                scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llmos-bench-")))
+                url = stack.enter_context(model_server(None, scratch))
+            _keep(chosen.out, part, run_part(part, chosen, url), load_before)
+
+
+def run_part(part: str, chosen: argparse.Namespace, url: str | None) -> Any:
+    if part == "learning":
+        return learning(chosen.cache, chosen.out)
+    if part == "secure":
+        return secure()
+    if part == "privacy":
+        return privacy(chosen.out)
+    assert url is not None
+    if part == "serving":
+        return serving(chosen.base_model, url, chosen.base_name)
+    from bench.fl import demo
+
+    return demo.measure(chosen.base_model, url, chosen.base_name)
+
+
+def _load() -> float:
+    return round(os.getloadavg()[0], 1)
+
+
+def _keep(out: Path, part: str, found: Any, load_before: float) -> None:
+    """Beside the parts that were measured before, with the machine that gave it; then the page anew."""
+    report = out / "fl.json"
     results: dict[str, Any] = json.loads(report.read_text()) if report.exists() else {}
-    for part in chosen.only.split(","):
-        if part == "learning":
-            results[part] = learning(chosen.cache, chosen.out)
-        elif part == "secure":
-            results[part] = secure()
-        elif part == "privacy":
-            results[part] = privacy(chosen.out)
-        elif part == "serving" and chosen.base_model.exists():
-            results[part] = serving(chosen.base_model, chosen.vllm_url, chosen.base_name)
-        report.write_text(json.dumps(results, indent=1) + "\n")
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "load_before": load_before, "load_after": _load()}
+    results = {**results, part: found, "machines": {**results.get("machines", {}), part: machine}}
+    report.write_text(json.dumps(stamped(results), indent=1) + "\n")
+    (out / "fl.md").write_text(page(results))
     console.print(f"written to {report}")
 
 

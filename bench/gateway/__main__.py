@@ -29,6 +29,7 @@ from bench.gateway import report, scan
 from bench.gateway.load import Target, measure, presidio_ms, quantile
 from bench.gateway.processes import PEERS, ROOT, litellm_command, memory_mb, process
 from bench.gateway.report import Goal
+from bench.stamp import stamped
 from gateway.serving.valkey import EmbeddedValkey
 from gateway.stores.policies import ValkeyPolicies
 
@@ -208,7 +209,7 @@ def main() -> None:
         "presidio_ms": figures.presidio_ms,
         "scrubbing_ms": figures.scrubbing_ms,
     }
-    FIGURES.write_text(json.dumps(numbers, indent=1) + "\n")
+    FIGURES.write_text(json.dumps(stamped(numbers), indent=1) + "\n")
     print(f"Written to {PAGE.relative_to(ROOT)} and {FIGURES.name}.")
 
 

@@ -23,10 +23,10 @@ class Samples:
     handles: list[int] = field(default_factory=list)  # open files and sockets of the process alone
     cpu_cores: float = 0.0
 
-    async def take(self) -> None:
-        """Until cancelled."""
+    async def take(self, seconds: float) -> None:
+        """For so long."""
         began, cpu = time.monotonic(), cpu_s(self.pid)
-        while True:
+        while time.monotonic() - began < seconds:
             self.seconds.append(time.monotonic() - began)
             self.memory_mb.append(memory_mb(self.pid))
             self.handles.append(_handles(self.pid))

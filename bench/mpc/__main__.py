@@ -45,12 +45,20 @@ def run(part: str, configs: dict[str, Path], given: argparse.Namespace, out: Pat
     return rows
 
 
+def others(path: Path, measured: dict[str, Path], machine: str) -> list[dict[str, Any]]:
+    """The rows that an earlier run on such a machine left for modes that this run does not measure."""
+    if not path.exists() or path.stem == "mpc-peers":
+        return []
+    earlier = json.loads(path.read_text())
+    return [row for row in earlier["rows"] if row["mode"] not in measured] if earlier["machine"] == machine else []
+
+
 def main() -> int:
     """Run the named parts."""
     parser = argparse.ArgumentParser(prog="python -m bench.mpc", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which parts; all without a name")
     parser.add_argument("--model", type=Path, default=ROOT / ".llmos/models/smollm2", help="Hugging Face directory of the model")
-    parser.add_argument("--modes", default="public,owner,shared", help="which modes, comma separated")
+    parser.add_argument("--modes", default="public,owner,shared", help="which modes, comma separated; the other modes' rows stay")
     parser.add_argument("--work", type=Path, help="where the deployments lie (default: a temporary directory; a kept one saves preparing)")
     parser.add_argument("--port", type=int, default=9520, help="first of three ports")
     parser.add_argument("--tokens", type=int, default=2000, help="how many the fidelity part scores, for each mode")
@@ -70,8 +78,9 @@ def main() -> int:
         rows = run(part, configs, given, given.out)
         for row in rows:
             print(part, "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
-        found = {"part": part, "machine": machine, "when": time.strftime("%Y-%m-%d"), "rows": rows}
-        (given.out / f"mpc-{part}.json").write_text(json.dumps(found, indent=1) + "\n")
+        path = given.out / f"mpc-{part}.json"
+        found = {"part": part, "machine": machine, "when": time.strftime("%Y-%m-%d"), "rows": [*others(path, configs, machine), *rows]}
+        path.write_text(json.dumps(found, indent=1) + "\n")
         page.write(given.out)
     return 0
 

@@ -31,6 +31,7 @@ from bench.pii.report import draw, figures, markdown, roster_lines, summary, tab
 from bench.pii.roster import measure as measure_roster  # noqa: E402
 from bench.pii.scoring import Score, Spans  # noqa: E402
 from bench.pii.systems import Ours, PresidioDefaults, System  # noqa: E402
+from bench.stamp import stamped  # noqa: E402
 
 # Labels of presidio-evaluator's set that stand for ours under another name.
 _RENAMED = {"DOMAIN_NAME": "URL", "US_DRIVER_LICENSE": "LICENSE_NUMBER"}
@@ -110,7 +111,7 @@ def main() -> None:
     draw(sections["generator"][1], "Recall on presidio-evaluator's generator, 2,400 sentences", OUTPUT / "pii.svg")
     (OUTPUT / "pii.md").write_text(markdown(sections, roster, "pii.svg"), "utf-8")
     (OUTPUT / "pii.json").write_text(
-        json.dumps(figures({key: scores for key, (_, scores, _) in sections.items()}, roster), indent=1) + "\n"
+        json.dumps(stamped(figures({key: scores for key, (_, scores, _) in sections.items()}, roster)), indent=1) + "\n"
     )
 
 

@@ -58,11 +58,6 @@ class Parameters:
         """Every client is a neighbour of every other."""
         return self.neighbours == len(self.clients) - 1
 
-    @property
-    def colluding_clients(self) -> int:
-        """How many clients of one neighbourhood may collude with a deviating server: 2t > n + c."""
-        return 2 * self.threshold - (self.neighbours + 1) - 1
-
     def session_id(self) -> bytes:
         """32 bytes: SHA-256 over an injective encoding of all fields."""
         digest = hashlib.sha256(b"llmos secure sum 1")

@@ -1,12 +1,14 @@
 """What is done with model aliases and federations: each change of what serves stands in the audit before it is done.
 
-A federation's coordinator writes the state of its rounds here and promotes versions; an operator looks and rolls back. The
+A federation's coordinator writes the state of its rounds here and promotes versions; an operator looks and rolls back. What
+it tells of a round's stages is no act and is not recorded; a federation that is new or gone and a round that ended are. The
 traffic of an alias is counted from the audit's outcome records, so that all replicas see the same numbers.
 """
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +46,24 @@ async def roll_back_alias(parts: AdminParts, who: Principal, name: str, from_tar
     """Raises NotFound, BadRequest, EditConflict, StoreUnavailable."""
     async with acting(parts, who, "model.rollback", alias=name, model=from_target):
         return await parts.aliases.roll_back(name, from_target)
+
+
+async def tell_rounds(parts: AdminParts, who: Principal, federation: str, state: Mapping[str, Any]) -> None:
+    """Raises StoreUnavailable."""
+    before, rounds = await parts.rounds.get(federation), orjson.dumps(state["rounds"])
+    if before is not None and orjson.dumps(before["rounds"]) == rounds:
+        await parts.rounds.put(federation, state)
+        return
+    last = state["rounds"][-1] if state["rounds"] else {}
+    about = {"round_number": last.get("round_number"), "version": last.get("version"), "alias": state["alias"]}
+    async with acting(parts, who, "rounds.told", federation=federation, **about):
+        await parts.rounds.put(federation, state)
+
+
+async def forget_rounds(parts: AdminParts, who: Principal, federation: str) -> None:
+    """Raises NotFound, StoreUnavailable."""
+    async with acting(parts, who, "rounds.forgotten", federation=federation):
+        await parts.rounds.remove(federation)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.access.roles import Permission
-from gateway.admin.models import alias_traffic, put_alias, remove_alias, roll_back_alias
+from gateway.admin.models import alias_traffic, forget_rounds, put_alias, remove_alias, roll_back_alias, tell_rounds
 from gateway.admin.parts import AdminParts
 from gateway.errors import BadRequest
 from gateway.exchange import Principal
@@ -109,15 +109,15 @@ def add_models(app: FastAPI, parts: Callable[[], AdminParts], allowed: Callable[
         """Federations: what each coordinator is doing, and how its rounds went."""
         return {"data": await parts.rounds.all()}
 
-    @app.put("/rounds/{federation}", tags=["rounds"], status_code=204, dependencies=[allowed(P.WRITE_MODELS)])
-    async def put_rounds(federation: Name, body: FederationBody, parts: Parts) -> None:
-        """A coordinator tells the state of its federation."""
-        await parts.rounds.put(federation, body.model_dump())
+    @app.put("/rounds/{federation}", tags=["rounds"], status_code=204)
+    async def put_rounds(federation: Name, body: FederationBody, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_MODELS)]) -> None:
+        """A coordinator tells the state of its federation; a round that ended goes to the audit."""
+        await tell_rounds(parts, who, federation, body.model_dump())
 
-    @app.delete("/rounds/{federation}", tags=["rounds"], status_code=204, dependencies=[allowed(P.WRITE_MODELS)])
-    async def delete_rounds(federation: str, parts: Parts) -> None:
+    @app.delete("/rounds/{federation}", tags=["rounds"], status_code=204)
+    async def delete_rounds(federation: str, parts: Parts, who: Annotated[Principal, allowed(P.WRITE_MODELS)]) -> None:
         """Forget a federation's state; versions and aliases stay."""
-        await parts.rounds.remove(federation)
+        await forget_rounds(parts, who, federation)
 
 
 def _alias_json(alias: Alias) -> dict[str, Any]:

@@ -49,11 +49,6 @@ class SseReader:
             raise UpstreamFailed("The model server sent an event that is too large; the answer was broken off.")
         return events
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether the bytes so far end inside an event."""
-        return bool(self._rest or self._data)
-
     def _line(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
         if name == b"data":

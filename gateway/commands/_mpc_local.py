@@ -65,8 +65,8 @@ class LocalMpc:
 
 @contextlib.contextmanager
 def bar(console: Console, title: str) -> Iterator[launch.Progress]:
-    """A bar of layers on a terminal, a line at the end elsewhere; it stops when the work is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("layers"), TimeElapsedColumn())
+    """A bar of parts (layers, embedding, head) on a terminal, a line at the end elsewhere; it stops when the work is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("parts"), TimeElapsedColumn())
     shown = Progress(*columns, console=console, disable=not console.is_terminal)
     task = shown.add_task(title, total=None)
 
@@ -75,7 +75,7 @@ def bar(console: Console, title: str) -> Iterator[launch.Progress]:
         if done == total:
             shown.stop()
             if not console.is_terminal:
-                console.print(f"{title}: {total} layers")
+                console.print(f"{title}: {total} parts")
 
     with shown:
         yield progress

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from gateway.errors import DetectorFailed
 from gateway.exchange import IssuedValue, Span
@@ -75,17 +76,28 @@ class AnswerRules:
             self.scan = ScanRule(by_detector if sentences else by_patterns, sentences, policy, caller_text)
 
 
+@dataclass(slots=True)
+class AnswerCounts:
+    """What was found in one field.
+
+    The filter's parts hold this and not the filter: a cycle of references would keep the lexicon of every answer that
+    is over in memory until a full garbage collection, which is rare here.
+    """
+
+    restored: int = 0
+    unresolved: int = 0
+    masked: Counter[str] = field(default_factory=Counter)  # by entity
+
+
 class AnswerFilter:
-    """The filter of one field. Counters: `restored`, `unresolved`, `masked` (by entity).
+    """The filter of one field; `counts` are final after `finish`.
 
     `feed` and `finish` raise PolicyRefusal where the response rule blocks, DetectorFailed where the detector fails.
     """
 
     def __init__(self, rules: AnswerRules, *, json_text: bool = False) -> None:
-        self.restored = 0
-        self.unresolved = 0
-        self.masked: Counter[str] = Counter()
-        self._filter: _Plain | _Json = _Json(rules, self, 1) if json_text else _Plain(rules, self)
+        self.counts = AnswerCounts()
+        self._filter: _Plain | _Json = _Json(rules, self.counts, 1) if json_text else _Plain(rules, self.counts)
 
     async def feed(self, piece: str) -> str:
         """What of the answer can go out after this piece of it."""
@@ -103,7 +115,7 @@ class AnswerFilter:
 class _Plain:
     """Restore, then scan."""
 
-    def __init__(self, rules: AnswerRules, counts: AnswerFilter) -> None:
+    def __init__(self, rules: AnswerRules, counts: AnswerCounts) -> None:
         self._restorer = StreamRestorer(rules.lexicon)
         self._scan = AnswerScan(rules.scan) if rules.scan else None
         self._counts = counts
@@ -151,7 +163,7 @@ class _TagCount:
 class _Json:
     """A JSON text: each string is filtered by itself, decoded and encoded again."""
 
-    def __init__(self, rules: AnswerRules, counts: AnswerFilter, depth: int) -> None:
+    def __init__(self, rules: AnswerRules, counts: AnswerCounts, depth: int) -> None:
         self._rules = rules
         self._counts = counts
         self._depth = depth

@@ -58,8 +58,6 @@ class CachedDetector:
         self._ttl_s = ttl_s
         self._entries = entries
         self._recent: OrderedDict[bytes, tuple[Span, ...]] = OrderedDict()
-        self.hits = 0
-        self.misses = 0
 
     def key_of(self, text: str, policy: Policy, roster: RosterFile | None = None) -> bytes:
         """32 bytes; a text's own bytes come last, after fixed-length and length-prefixed fields, so no two inputs collide.
@@ -98,8 +96,6 @@ class CachedDetector:
                     found[key] = cached
                     del missing[key]
                     self._remember(key, cached)
-        self.hits += len(texts) - len(missing)
-        self.misses += len(missing)
         if missing:
             fresh = dict(zip(missing, await self._detector.detect(list(missing.values()), policy, roster=roster), strict=True))
             found.update(fresh)

@@ -82,7 +82,7 @@ class _Worker:
         try:
             self._process.stdin.write(FRAME_HEADER.pack(len(body)) + body)
             await self._process.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, RuntimeError):  # uvloop's word for a closed pipe is RuntimeError
             raise _WorkerFault("the process closed its input") from None
         return await self._receive()
 

@@ -34,10 +34,11 @@ class Filters:
 
     def counts(self) -> Mapping[str, int]:
         """`restored`, `unresolved`, and `masked:ENTITY` for each type that was masked."""
-        masked: Counter[str] = sum((each.masked for each in self._opened), Counter())
+        counted = [each.counts for each in self._opened]
+        masked: Counter[str] = sum((each.masked for each in counted), Counter())
         return {
-            "restored": sum(each.restored for each in self._opened),
-            "unresolved": sum(each.unresolved for each in self._opened),
+            "restored": sum(each.restored for each in counted),
+            "unresolved": sum(each.unresolved for each in counted),
             **{f"masked:{entity}": number for entity, number in masked.items()},
         }
 

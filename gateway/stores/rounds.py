@@ -31,6 +31,12 @@ class ValkeyRounds:
         with reaching("write the state of a federation"):
             await self._redis.hset(ROUNDS, federation, json.dumps({**state, "federation": federation, "told_unix_s": time.time()}))
 
+    async def get(self, federation: str) -> dict[str, Any] | None:
+        """None where it was never told of. Raises StoreUnavailable."""
+        with reaching("read the state of a federation"):
+            raw: Any = await self._redis.hget(ROUNDS, federation)
+        return None if raw is None else dict(json.loads(raw))
+
     async def all(self) -> list[dict[str, Any]]:
         """By name. Raises StoreUnavailable."""
         with reaching("read the state of the federations"):

@@ -26,7 +26,7 @@ from mpc_inference.llama.shape import LlamaShape, read_shape
 from mpc_inference.llama.weights import read_weights
 from mpc_inference.tokens import ChatTokens
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def prepare(model: Path, target: Path, progress: Callable[[int, int], None] = la
         layers.append(scales.Layer(*(norm_bits(m, shape.hidden) for m in calibration.mean_squares[i])))
         for name, made in layer_matrices(weights, i).items():
             tensors[f"{i}.{name}"], tensors[f"{i}.{name}_factor"] = made.weight, made.factor.view(np.int64)
-        for name, cache in (("prefix_k", trace.keys[i]), ("prefix_v", trace.values[i])):
-            tensors[f"{i}.{name}"] = np.rint(cache.reshape(len(prefix), -1).astype(np.float64) * 2**scales.HEAD).astype(np.int64)
+        for name, cache, bits in (("prefix_k", trace.keys[i], scales.HEAD), ("prefix_v", trace.values[i], scales.VALUE)):
+            tensors[f"{i}.{name}"] = np.rint(cache.reshape(len(prefix), -1).astype(np.float64) * 2**bits).astype(np.int64)
         progress(i + 1, shape.layers)
     meta = {
         "format": str(FORMAT),
@@ -95,18 +95,20 @@ def load(path: Path, progress: Callable[[int, int], None] = lambda done, total: 
         shape = LlamaShape.from_json(meta["shape"])
         matrices: dict[str, list[Matrix]] = {name: [] for name in ("qkv", "out", "gate_up", "down")}
         prefix: dict[str, list[NDArray[np.uint64]]] = {name: [] for name in ("prefix_k", "prefix_v")}
-        for i in range(shape.layers):
+    for i in range(shape.layers):
+        # Opened anew for each layer: a page of a mapped file counts as this process's memory until the file is closed.
+        with safe_open(path, framework="np") as file:
             for name, kept in matrices.items():
                 kept.append(Matrix(file.get_tensor(f"{i}.{name}"), file.get_tensor(f"{i}.{name}_factor").view(np.uint64)))
             for name, cached in prefix.items():
                 cached.append(np.ascontiguousarray(file.get_tensor(f"{i}.{name}")).view(np.uint64))
-            progress(i + 1, shape.layers)
-        return Artifact(
-            shape=shape,
-            layers=tuple(scales.Layer(**layer) for layer in json.loads(meta["layers"])),
-            prefix_tokens=tuple(json.loads(meta["prefix"])),
-            matrices={name: tuple(kept) for name, kept in matrices.items()},
-            prefix_k=tuple(prefix["prefix_k"]),
-            prefix_v=tuple(prefix["prefix_v"]),
-            digest=digest.hexdigest(),
-        )
+        progress(i + 1, shape.layers)
+    return Artifact(
+        shape=shape,
+        layers=tuple(scales.Layer(**layer) for layer in json.loads(meta["layers"])),
+        prefix_tokens=tuple(json.loads(meta["prefix"])),
+        matrices={name: tuple(kept) for name, kept in matrices.items()},
+        prefix_k=tuple(prefix["prefix_k"]),
+        prefix_v=tuple(prefix["prefix_v"]),
+        digest=digest.hexdigest(),
+    )

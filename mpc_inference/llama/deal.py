@@ -141,7 +141,7 @@ def _deal_norm(make: _Maker, n: str) -> None:
 def _deal_softmax(make: _Maker, shape: LlamaShape, total: int) -> None:
     core = make.core
     bucket = make.mask("bucket", scales.BUCKET_BITS) >> np.uint64(scales.BUCKET_SEGMENT)
-    onehot: U32 = (bucket[..., None] == np.arange(64, dtype=np.uint64)).astype(np.uint32)
+    onehot: U32 = (bucket[..., None] == np.arange(scales.BUCKETS, dtype=np.uint64)).astype(np.uint32)
     make.give("bucket_onehot", onehot)
     depth = zero.depth_for(total)
     make.key("count_key", zero.keys(core, depth, make.mask("count", depth).reshape(-1), *make.roots("count_root")))

@@ -183,7 +183,7 @@ def layout(shape: LlamaShape, prefix: int, own: int, private: bool = False) -> L
         "shifted_root": (np.uint8, (h * total, BLOCK)),
         "weight": (word, (h, own)),
     }
-    plan.shared |= {"query_key": (word, (h, own)), "bucket_onehot": (np.uint16, (h, total, 64))}
+    plan.shared |= {"query_key": (word, (h, own)), "bucket_onehot": (np.uint16, (h, total, scales.BUCKETS))}
     plan.keys |= {
         "count_key": (np.uint8, (h * scales.THRESHOLDS, zero.key_bytes(depth))),
         "shifted_key": (np.uint8, (h * total, exponential.KEY_BYTES)),

@@ -37,7 +37,7 @@ from mpc_inference.llama.weights import read_weights
 from mpc_inference.native.core import U64, Core
 from mpc_inference.tokens import ChatTokens
 
-FORMAT = 1
+FORMAT = 2
 Mode = Literal["owner", "shared"]
 Progress = Callable[[int, int], None]
 
@@ -115,9 +115,9 @@ def prepare(model: Path, directory: Path, mode: Mode, progress: Progress = lambd
         masked[f"{layer}.{name}"] = (made.words() - _weight_mask(mode, seeds, layer, name, size)).view(np.int64)
         if mode == "owner":
             own[f"{layer}.{name}"], own[f"{layer}.{name}_factor"] = made.weight, made.factor.view(np.int64)
-    for name, caches in (("prefix_k", trace.keys), ("prefix_v", trace.values)):
+    for name, caches, bits in (("prefix_k", trace.keys, scales.HEAD), ("prefix_v", trace.values, scales.VALUE)):
         size = (len(prefix), shape.kv_width)
-        plain_words = [np.rint(c.reshape(size).astype(np.float64) * 2**scales.HEAD).astype(np.int64).view(np.uint64) for c in caches]
+        plain_words = [np.rint(c.reshape(size).astype(np.float64) * 2**bits).astype(np.int64).view(np.uint64) for c in caches]
         opened = [w + _mask(seeds[0], i, name, size) + _mask(seeds[1], i, name, size) for i, w in enumerate(plain_words)]
         masked[name] = np.stack(opened).view(np.int64)
         own[name] = masked[name]
@@ -203,14 +203,16 @@ def load_party(manifest: Path, party: int, core: Core, progress: Progress = lamb
         raise HandshakeRefused(f"{path} is missing, or not the file that {manifest.name} names: copy it again from where it was prepared")
     plain_weights: dict[tuple[int, str], Matrix] = {}
     masked: dict[tuple[int, str], U64] = {}
-    with safe_open(path, framework="np") as file:
-        for layer, name, _ in _places(shape):
+    for layer, name, _ in _places(shape):
+        # Opened anew for each: a page of a mapped file counts as this process's memory until the file is closed.
+        with safe_open(path, framework="np") as file:
             tensor = file.get_tensor(f"{layer}.{name}")
             if owns:
                 plain_weights[layer, name] = Matrix(tensor, file.get_tensor(f"{layer}.{name}_factor").view(np.uint64))
             else:
                 masked[layer, name] = tensor.view(np.uint64)
-            progress(min(layer + 1, shape.layers), shape.layers)
+        progress(min(layer + 1, shape.layers), shape.layers)
+    with safe_open(path, framework="np") as file:
         prefix: dict[str, U64] = {}
         size = (len(card.prefix_tokens), shape.kv_width)
         for short, name in (("k", "prefix_k"), ("v", "prefix_v")):

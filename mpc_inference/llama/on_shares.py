@@ -76,11 +76,13 @@ class SharedLlama:
         shape, arithmetic, first, core = self._shape, self._arithmetic, self._arithmetic.first, self._arithmetic.core
         count = len(rows)
         mixed = self._linear("qkv", layer, h, have)
-        down = scales.HIDDEN + scales.WEIGHT_BITS["qkv"] - scales.HEAD
+        down = scales.HIDDEN + scales.WEIGHT_BITS["query_key"] + scales.ROPE - scales.HEAD
+        value_down = scales.HIDDEN + scales.WEIGHT_BITS["value"] - scales.VALUE
         turned = self._turn(mixed[:, : shape.q_width + shape.kv_width].reshape(count, -1, shape.head_dim), rows).reshape(count, -1)
-        turned = arithmetic.shift(turned, down + scales.ROPE)
-        ring, value_ring = 64 - down - scales.ROPE, 64 - down
-        q, k, v = turned[:, : shape.q_width], turned[:, shape.q_width :], arithmetic.shift(mixed[:, shape.q_width + shape.kv_width :], down)
+        turned = arithmetic.shift(turned, down)
+        ring, value_ring = 64 - down, 64 - value_down
+        q, k = turned[:, : shape.q_width], turned[:, shape.q_width :]
+        v = arithmetic.shift(mixed[:, shape.q_width + shape.kv_width :], value_down)
         masks = [have.masks(name) for name in ("query", "key", "value")]
         q_open, k_open, v_open = arithmetic.open(
             ("query", q + masks[0], ring), ("key", k + masks[1], ring), ("value", v + masks[2], value_ring)
@@ -123,7 +125,7 @@ class SharedLlama:
                 for i, row in enumerate(rows)
             ]
         ).reshape(count, -1)
-        numerator = arithmetic.shift(numerator & low(value_ring), scales.WEIGHT + scales.HEAD - scales.NUMERATOR)
+        numerator = arithmetic.shift(numerator & low(value_ring), scales.WEIGHT + scales.VALUE - scales.NUMERATOR)
         mask = have.masks("numerator", scales.LIFT)
         n_open, y_open = arithmetic.open(
             ("numerator", arithmetic.raised(numerator, scales.LIFT) + mask, scales.LIFT),
@@ -154,6 +156,7 @@ class SharedLlama:
             core.buckets(
                 heads,
                 s.shape[1],
+                scales.BUCKETS,
                 scales.BUCKET_SEGMENT,
                 scales.LOWEST_BUCKET,
                 scales.THRESHOLDS,

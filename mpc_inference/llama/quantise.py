@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpc_inference.errors import ModelUnsupported
 from mpc_inference.llama import plain, scales
@@ -36,14 +37,18 @@ def calibrate(shape: LlamaShape, weights: Mapping[str, plain.F32], tokens: ChatT
     )
 
 
-def quantise(matrix: plain.F32, bits: int) -> Matrix:
-    """Each row at its own power of two, at most `bits`, so that its largest weight fits 16 bits. Raises ModelUnsupported."""
+def quantise(matrix: plain.F32, bits: int | NDArray[np.int64]) -> Matrix:
+    """Each row at its own power of two, at most `bits` (of all rows, or (rows,)), so that its largest weight fits 16 bits.
+
+    Raises ModelUnsupported.
+    """
+    bits = np.broadcast_to(bits, len(matrix))[:, None]
     largest = np.abs(matrix).max(-1, keepdims=True).astype(np.float64)
     own = np.minimum(bits, np.floor(np.log2(32767 / np.maximum(largest, 2.0**-40))))
     if own.min() < 8:
         raise ModelUnsupported("weights too large for 16 bits: this engine cannot hold their precision; rescale the model")
     whole = np.ascontiguousarray(np.rint(matrix.astype(np.float64) * 2**own).astype(np.int16))  # files keep memory order
-    return Matrix(whole, (2.0 ** (bits - own[:, 0])).astype(np.uint64))
+    return Matrix(whole, (2.0 ** (bits - own)[:, 0]).astype(np.uint64))
 
 
 def layer_matrices(weights: Mapping[str, plain.F32], layer: int) -> dict[str, Matrix]:
@@ -55,7 +60,10 @@ def layer_matrices(weights: Mapping[str, plain.F32], layer: int) -> dict[str, Ma
         "gate_up": np.concatenate([w["mlp.gate_proj"], w["mlp.up_proj"]]) * w["post_attention_layernorm"],
         "down": w["mlp.down_proj"],
     }
-    return {name: quantise(matrix, scales.WEIGHT_BITS[name]) for name, matrix in floats.items()}
+    values = len(w["self_attn.v_proj"])
+    of_qkv = np.full(len(floats["qkv"]), scales.WEIGHT_BITS["query_key"])
+    of_qkv[-values:] = scales.WEIGHT_BITS["value"]
+    return {name: quantise(matrix, of_qkv if name == "qkv" else scales.WEIGHT_BITS[name]) for name, matrix in floats.items()}
 
 
 def norm_bits(mean_square: float, hidden: int) -> int:

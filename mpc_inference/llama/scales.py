@@ -9,31 +9,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RESIDUAL = 28  # fraction bits of the residual stream, modulo 2^64
+RESIDUAL = 29  # fraction bits of the residual stream, modulo 2^64
 NORM_RING = 48  # ring of the inverse root-mean-square and of x times it
 INVERSE_OUT, INVERSE = 40, 24  # fraction bits before and after the shift
 HIDDEN = 14  # fraction bits of a normalised activation
 HIDDEN_LIFT = 23  # bits opened to lift it: |h| < 2^7
 ROPE = 13
-HEAD = 12  # fraction bits of queries, keys and values
+HEAD = 12  # fraction bits of queries and keys
+VALUE = 14  # fraction bits of values
 SCORE = 2 * HEAD  # fraction bits of a query-key product, before division by sqrt(head_dim)
-BUCKET_FRACTION, BUCKET_BITS, BUCKET_SEGMENT = 6, 14, 8  # scores for the maximum: buckets of 4.0 in a ring of 256.0
-BUCKET_WIDTH, LOWEST_BUCKET, THRESHOLDS = 4, -8, 24  # maxima from -32 to 68 are told apart
-WEIGHT = 22  # fraction bits of exp(score - maximum) when it multiplies a value
+BUCKET_FRACTION, BUCKET_BITS, BUCKET_SEGMENT = 6, 14, 7  # scores for the maximum: buckets of 2.0 in a ring of 256.0
+BUCKETS = 1 << (BUCKET_BITS - BUCKET_SEGMENT)
+BUCKET_WIDTH, LOWEST_BUCKET, THRESHOLDS = 2, -16, 48  # maxima from -32 to 66 are told apart
+WEIGHT = 20  # fraction bits of exp(score - bucketed maximum), at least exp(-4) for the largest score, when it multiplies a value
 SUM = 24  # fraction bits of its sum
 RECIPROCAL_OUT, RECIPROCAL, RECIPROCAL_RING = 34, 22, 52
-NUMERATOR = 18
+NUMERATOR = 19
 LIFT = 32  # bits opened to lift numerators and products
 OUTPUT_LIFT = 24  # attention's output: |o| < 2^7
 GATE_LIFT, GATE = 24, 14  # silu's output
 UP_RING, UP = 48, 14
 
 
+# Where a bit more is worth most was measured: docs/decisions/mpc-fraction-bits.md.
 WEIGHT_BITS = {
-    "qkv": 14,
-    "out": 15,
-    "gate_up": 15,
-    "down": 15,
+    "query_key": 14,
+    "value": 16,
+    "out": 14,
+    "gate_up": 16,
+    "down": 13,
     "embedding": RESIDUAL,
     "head": 15,
 }  # fraction bits of a product's weights, after each row's factor

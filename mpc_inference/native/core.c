@@ -336,17 +336,17 @@ void core_curve(int party, int n, int bits, int leaf, int first_level, int kind,
   }
 }
 
-/* counts[h][b-1] += 1 where a score's bucket is at least base + b: the one-hot table of 64 buckets, shifted by c. */
-void core_buckets(int heads, int keys, int seg, int base, int thresholds, const u32 *c, const u16 *onehot, u32 *counts) {
+/* counts[h][b-1] += 1 where a score's bucket is at least base + b: the one-hot table of `count` buckets (a power of two), shifted by c. */
+void core_buckets(int heads, int keys, int count, int seg, int base, int thresholds, const u32 *c, const u16 *onehot, u32 *counts) {
   memset(counts, 0, sizeof(u32) * (size_t)heads * thresholds);
   for (int h = 0; h < heads; h++)
     for (int k = 0; k < keys; k++) {
       size_t i = (size_t)h * keys + k;
-      const u16 *row = onehot + i * 64;
+      const u16 *row = onehot + i * count;
       int chi = (int)(c[i] >> seg);
       u16 sum = 0;
-      for (int d = 31; d > base; d--) {
-        sum += row[(chi - d) & 63];
+      for (int d = count / 2 - 1; d > base; d--) {
+        sum += row[(chi - d) & (count - 1)];
         if (d - base <= thresholds) counts[h * thresholds + d - base - 1] += sum;
       }
     }

@@ -141,10 +141,10 @@ class Core:
         )
         return out
 
-    def buckets(self, heads: int, keys: int, segment: int, base: int, thresholds: int, c: U32, onehot: U16) -> U32:
+    def buckets(self, heads: int, keys: int, count: int, segment: int, base: int, thresholds: int, c: U32, onehot: U16) -> U32:
         """Shares (modulo 2^16) of how many of a head's scores reach each threshold: (heads, thresholds)."""
         out = np.empty((heads, thresholds), np.uint32)
-        self._lib.core_buckets(heads, keys, segment, base, thresholds, _pointer(c), _pointer(onehot), _pointer(out))
+        self._lib.core_buckets(heads, keys, count, segment, base, thresholds, _pointer(c), _pointer(onehot), _pointer(out))
         return out
 
     def scores(self, group: int, dim: int, q: U64, q_open: U64, q_mask: U64, prefix_k: U64, k_share: U64, k_open: U64, product: U64) -> U64:

@@ -54,7 +54,7 @@ def main() -> int:
         words, bits = shares.from_crypten(x)
         both = library.communicator.get().all_gather(torch.from_numpy(words.view(np.int64)))
         back = shares.to_crypten(words, bits)
-        logits = llama.forward(library, shape, weights, back).get_plain_text()
+        logits = shares.decode(llama.forward(library, shape, weights, back))
     if given.party == 0:
         stats = library.communicator.get().get_communication_stats()
         found = {

@@ -1,6 +1,7 @@
 """CrypTen 0.4.1, imported on a torch that has dropped a module which only its ONNX converter names.
 
-It does NOT make CrypTen fit for production: docs/mpc.md lists what its random numbers, its triples and its approximations fall short of.
+It does NOT make CrypTen fit for production: docs/decisions/mpc-crypten.md lists what its random numbers, its triples and its
+approximations fall short of.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """CrypTen's shares and the engine's are the same words: additive modulo 2^64, fixed point.
 
-Only the encoders differ: the engine's rounds to nearest, CrypTen's truncates.
+Only the encoders differ: the engine's rounds to nearest, CrypTen's truncates. CrypTen's decoder is not used: it divides negative words by
+2^bits - 1, so that a value a few units above a negative integer comes out one too low (-9.99997 as -10.99989).
 """
 
 from __future__ import annotations
@@ -30,3 +31,9 @@ def from_crypten(tensor: Any) -> tuple[U64, int]:
     """This party's words of an arithmetic MPCTensor, and their fraction bits."""
     bits: int = tensor.encoder._precision_bits
     return tensor.share.numpy().view(np.uint64).copy(), bits
+
+
+def decode(tensor: Any) -> NDArray[np.float64]:
+    """Open an arithmetic MPCTensor; both parties call it."""
+    words: NDArray[np.int64] = tensor.reveal().numpy()
+    return np.asarray(words / 2.0**tensor.encoder._precision_bits)

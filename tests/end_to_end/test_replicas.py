@@ -31,9 +31,10 @@ from gateway.stores.keys import ValkeyKeys
 
 KEY = "sk-llmos-end-to-end"
 TENANT = "local"
-TEXT = "I am Sarah Connor."
+TEXT, MASKED = "I am Sarah Connor.", "I am ************."
 POLICY = "id: local\nextends: default\nmatch: {tenants: [local]}\nentities: {PERSON: {action: mask}}\n"
 CALLERS = 6  # at each replica
+PATIENCE_S = 90.0  # for what takes a second on an idle machine
 
 
 def free_ports(count: int) -> list[int]:
@@ -42,6 +43,13 @@ def free_ports(count: int) -> list[int]:
         for listener in listeners:
             listener.bind(("127.0.0.1", 0))
         return [int(listener.getsockname()[1]) for listener in listeners]
+
+
+async def until(what: Callable[[], bool], text: str) -> None:
+    end_s = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < end_s, text
+        await asyncio.sleep(0.05)
 
 
 @dataclass(frozen=True)
@@ -145,31 +153,33 @@ async def test_a_policy_changed_on_one_replica_binds_the_other_within_a_second_a
     deployment = deploy(2)
     echo.bodies.clear()
     admin = {"authorization": f"Bearer {await deployment.admin_key()}"}
-    async with under_load(deployment.urls) as (one, two), httpx.AsyncClient(headers=admin, timeout=30) as client:
-        await asyncio.sleep(2)
+    async with under_load(deployment.urls) as (one, two), httpx.AsyncClient(headers=admin, timeout=60) as client:
+        await until(lambda: bool(one.asked and two.asked), "a replica serves nothing")
+        changing_s = time.monotonic()
         changed = await client.put(f"{one.url}/admin/v1/policies/local", json={"source": POLICY, "reason": "names may not be restored"})
         changed_s = time.monotonic()
         assert changed.status_code == 200, changed.text
-        await asyncio.sleep(3)
+        await until(lambda: sum(asked.began_s > changed_s + 1 for asked in two.asked) > CALLERS, "the other replica serves no more")
     for load in (one, two):
         assert load.faults == []
         assert {asked.status for asked in load.asked} == {200}, Counter(asked.answer for asked in load.asked)
-    others = sorted(two.asked, key=lambda asked: asked.began_s)
-    before = [asked for asked in others if asked.began_s < changed_s - 1]
-    after = [asked for asked in others if asked.began_s > changed_s + 1]
-    assert before
-    assert after
-    assert {asked.answer for asked in before} == {TEXT}
-    assert {asked.answer for asked in after} == {"I am ************."}
-    late_s = max(asked.began_s for asked in others if asked.answer == TEXT) - changed_s
+    assert {asked.answer for asked in two.asked if asked.ended_s < changing_s} <= {TEXT}
+    # No replica serves by policies that it read more than a second ago, however busy it is.
+    assert {asked.answer for asked in two.asked if asked.began_s > changed_s + 1} == {MASKED}
+    late_s = max((asked.began_s for asked in two.asked if asked.answer == TEXT), default=changed_s) - changed_s
     print(f"on the other replica the last request under the old policy began {late_s * 1e3:.0f} ms after the change was confirmed")
     assert "Sarah" not in b"".join(echo.bodies).decode()
 
-    reports, records = await deployment.audit()
-    assert all(report.holds for report in reports), reports
     policies = {asked.request_id: "local" if "*" in asked.answer else "default" for load in (one, two) for asked in load.asked}
-    for kind in ("admission", "outcome"):
-        assert {record["request_id"]: record["policy"] for record in records if record["kind"] == kind} == policies
+    recorded: dict[str, dict[str, Any]] = {}
+    end_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end_s:  # the outcome of the last answers is written just after they went out
+        reports, records = await deployment.audit()
+        recorded = {kind: {r["request_id"]: r["policy"] for r in records if r["kind"] == kind} for kind in ("admission", "outcome")}
+        if recorded["outcome"].keys() >= policies.keys():
+            break
+    assert all(report.holds for report in reports), reports
+    assert recorded == {"admission": policies, "outcome": policies}
 
 
 def kill(store: EmbeddedValkey) -> None:
@@ -183,28 +193,29 @@ async def test_a_killed_store_fails_closed_recovers_by_itself_and_no_record_is_l
     deployment = deploy(1)
     echo.bodies.clear()
     async with under_load(deployment.urls) as (load,):
-        await asyncio.sleep(2)
+        await until(lambda: len(load.asked) > CALLERS, "nothing is served")
         await asyncio.to_thread(kill, deployment.store)
         killed_s = time.monotonic()
-        await asyncio.sleep(2)
+        await until(lambda: sum(asked.began_s > killed_s for asked in load.asked) > CALLERS, "without a store no request ends")
         still_away_s = time.monotonic()
-        deployment.store.start()
+        await asyncio.to_thread(deployment.store.start)
         restarted_s = time.monotonic()
-        await asyncio.sleep(6)
+        newest = slice(-3 * CALLERS, None)
+        await until(
+            lambda: all(asked.began_s > restarted_s and asked.status == 200 for asked in load.asked[newest]), "it does not serve again"
+        )
     assert load.faults == []
     assert {(asked.status, asked.answer) for asked in load.asked} == {(200, TEXT), (503, "store_unavailable")}
     while_away = [asked for asked in load.asked if killed_s < asked.began_s and asked.ended_s < still_away_s]
     assert while_away
     assert {asked.status for asked in while_away} == {503}, "what can't be audited is not served"
-    recovered = [asked for asked in load.asked if asked.began_s > restarted_s + 3]
-    assert recovered
-    assert {asked.status for asked in recovered} == {200}
     assert "Sarah" not in b"".join(echo.bodies).decode()
 
     reports, records = await deployment.audit()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     refused = {asked.request_id for asked in load.asked if asked.status == 503}
-    while refused - {record.get("request_id") for record in records} and time.monotonic() < deadline:
+    everyone = {asked.request_id for asked in load.asked}
+    while everyone - {r.get("request_id") for r in records if r["kind"] == "outcome"} and time.monotonic() < deadline:
         await asyncio.sleep(0.2)
         reports, records = await deployment.audit()
     assert all(report.holds for report in reports), reports

@@ -17,11 +17,14 @@ import httpx
 import openai
 
 from gateway import errors
+from tests.faults.tiny_mpc import MAX_TOKENS
 
 MAILS = [f"person{number}.{number * 7919 % 1000}@cyberdyne.com" for number in range(30)]
 CARDS = ["4111 1111 1111 1111", "4539 1488 0343 6467", "5555 5555 5555 4444"]
 CANARIES = [*MAILS, *CARDS, "Sarah Connor"]
 MODELS = ["echo", "echo", "echo-5", "echo-40"]
+MPC_MODEL = "smollm2-mpc"
+PRIVATE_SHARE, MPC_SHARE = 0.1, 0.2  # of the requests
 
 
 def codes(kind: type[errors.LlmosError] = errors.LlmosError) -> set[str]:
@@ -39,7 +42,7 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
     served_ids: list[str] = field(default_factory=list)
     private: int = 0
-    right_at_s: list[float] = field(default_factory=list)
+    secret_shared: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add_refused(self, code: str) -> None:
@@ -48,10 +51,10 @@ class Tally:
 
 
 class Callers:
-    """`count` threads that ask until `stop`."""
+    """`count` threads that ask until the block ends; `mpc_answers` is what the secret-shared model says to which opening."""
 
-    def __init__(self, url: str, key: str, private_key: str | None, count: int, seed: int) -> None:
-        self.url, self.key, self.private_key = url + "/v1", key, private_key
+    def __init__(self, url: str, key: str, private_key: str, mpc_answers: dict[str, str], count: int, seed: int) -> None:
+        self.url, self.key, self.private_key, self.mpc_answers = url + "/v1", key, private_key, mpc_answers
         self.tally = Tally()
         self._halt = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(random.Random(seed + number),), daemon=True) for number in range(count)]
@@ -69,11 +72,14 @@ class Callers:
 
     def _run(self, dice: random.Random) -> None:
         ordinary = openai.OpenAI(base_url=self.url, api_key=self.key, max_retries=0, timeout=75)
-        private = openai.OpenAI(base_url=self.url, api_key=self.private_key or "", max_retries=0, timeout=75)
+        private = openai.OpenAI(base_url=self.url, api_key=self.private_key, max_retries=0, timeout=75)
         while not self._halt.is_set():
             try:
-                if self.private_key and dice.random() < 0.1:
+                kind = dice.random()
+                if kind < PRIVATE_SHARE:
                     self._ask_private(private)
+                elif kind < PRIVATE_SHARE + MPC_SHARE:
+                    self._ask_mpc(ordinary, dice)
                 else:
                     self._ask(ordinary, dice)
             except openai.APIStatusError as error:
@@ -114,7 +120,6 @@ class Callers:
         with self.tally.lock:
             if got == text:
                 self.tally.right += 1
-                self.tally.right_at_s.append(time.monotonic())
                 self.tally.served_ids.append(raw.headers["x-request-id"])
             else:
                 self.tally.wrong.append(f"{model} {'stream' if stream else 'whole'}: {len(got)} of {len(text)} characters, changed")
@@ -127,3 +132,15 @@ class Callers:
                 self.tally.private += 1
             else:
                 self.tally.wrong.append("a private answer of another shape")
+
+    def _ask_mpc(self, client: openai.OpenAI, dice: random.Random) -> None:
+        opening = dice.choice(list(self.mpc_answers))
+        messages = [{"role": "user", "content": f"{opening} {dice.choice(MAILS)}"}]
+        raw = client.chat.completions.with_raw_response.create(model=MPC_MODEL, messages=messages, temperature=0, max_tokens=MAX_TOKENS)
+        got = raw.parse().choices[0].message.content
+        with self.tally.lock:
+            if got == self.mpc_answers[opening]:
+                self.tally.secret_shared += 1
+                self.tally.served_ids.append(raw.headers["x-request-id"])
+            else:
+                self.tally.wrong.append("a secret-shared answer that is not the plain model's")

@@ -130,7 +130,7 @@ class Store(Process):
 
     def start(self) -> None:
         super().start()
-        await_true(lambda: valkey.answers(valkey.socket_path(self.data_dir)), 20, "the store does not answer")
+        await_true(lambda: valkey.answers(valkey.socket_path(self.data_dir)), 90, "the store does not answer")
 
 
 class Gateway(Process):

@@ -1,4 +1,4 @@
-"""Processes are killed and paused at random under load, and four promises hold: no planted value reaches the model server, every answer is
+"""Processes are killed and paused at random under load, and four promises hold: no planted value reaches a model server, every answer is
 right or a typed error, every served answer stands in the audit, and no privacy budget is overspent. `make test-faults SECONDS=600` runs it
 for ten minutes; the seed is fixed, what the machine makes of the moments is not.
 """
@@ -24,6 +24,7 @@ from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import ValkeyPolicies
 from tests.faults.callers import CANARIES, Callers
 from tests.faults.rig import Gateway, Store, Upstream, await_true, running
+from tests.faults.tiny_mpc import TinyMpc
 
 SECONDS = float(os.environ.get("LLMOS_TEST_FAULT_SECONDS", "40"))
 SEED = 20260801
@@ -53,8 +54,8 @@ PRIVATE = {
 class Faults:
     """What may happen, each with its own end: a name, and the seconds after which all should be well again."""
 
-    def __init__(self, store: Store, upstream: Upstream, gateway: Gateway, dice: random.Random) -> None:
-        self.store, self.upstream, self.gateway, self.dice = store, upstream, gateway, dice
+    def __init__(self, store: Store, upstream: Upstream, mpc: TinyMpc, gateway: Gateway, dice: random.Random) -> None:
+        self.store, self.upstream, self.mpc, self.gateway, self.dice = store, upstream, mpc, gateway, dice
         self.kills_of_workers = 0
 
     def happen(self) -> str:
@@ -68,6 +69,8 @@ class Faults:
                 "detector_pause",
                 "worker_kill",
                 "worker_pause",
+                "mpc_kill",
+                "mpc_pause",
             ]
         )
         getattr(self, f"_{kind}")()
@@ -102,6 +105,15 @@ class Faults:
     def _worker_pause(self) -> None:
         self.kills_of_workers += 1
         self._signal(self.gateway.workers(), signal.SIGSTOP)  # for good: the parent has to notice
+
+    def _mpc_kill(self) -> None:
+        process = self.dice.choice(self.mpc.processes)  # the dealer or a party
+        process.kill()
+        time.sleep(self.dice.uniform(0.2, 2))
+        process.start()
+
+    def _mpc_pause(self) -> None:
+        self._pause(self.dice.choice(self.mpc.processes).pid, 8)  # past the parties' own deadline of 5 s, or short of it
 
     def _signal(self, pids: list[int], number: int) -> None:
         if pids:
@@ -149,32 +161,35 @@ async def audit_of(store: Store, gateway: Gateway) -> tuple[dict[str, set[str]],
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(SECONDS + 400)
-def test_no_fault_breaks_a_promise(tmp_path):
+@pytest.mark.timeout(SECONDS + 600)
+def test_no_fault_breaks_a_promise(tmp_path, deploy_tiny_mpc):
     for folder in ("upstream", "store"):
         (tmp_path / folder).mkdir()
     upstream, store = Upstream(tmp_path / "upstream", CANARIES), Store(tmp_path / "store")
+    mpc = TinyMpc(deploy_tiny_mpc(tmp_path / "mpc"))
     gateway = Gateway(
         tmp_path / "data",
         upstream.url,
         workers=2,
+        LLMOS_MPC_CONFIG=str(mpc.config),
         LLMOS_REDIS_URL=store.url,
         LLMOS_UPSTREAM_IDLE_TIMEOUT_S="10",
         LLMOS_DETECT_TIMEOUT_S="20",
     )
     dice = random.Random(SEED)
-    with running(store, upstream, gateway):
+    with mpc.running(), running(store, upstream, gateway):
         key = asyncio.run(private_key(store, gateway))
         time.sleep(1.5)  # every worker follows the policies within a second
-        faults, history = Faults(store, upstream, gateway, dice), []
-        with Callers(gateway.url, gateway.environment["LLMOS_DEV_KEY"], key, count=5, seed=SEED) as callers:
+        faults, history = Faults(store, upstream, mpc, gateway, dice), []
+        with Callers(gateway.url, gateway.environment["LLMOS_DEV_KEY"], key, mpc.answers(), count=5, seed=SEED) as callers:
             tally = callers.tally
-            await_true(lambda: tally.right > 5, 60, "nothing is served before the first fault")
+            await_true(lambda: tally.right > 5 and tally.secret_shared > 2, 180, "nothing is served before the first fault")
             end_s = time.monotonic() + SECONDS
             while time.monotonic() < end_s:
                 kind = faults.happen()
-                mended_s, served = time.monotonic(), tally.right
-                await_true(lambda served=served: tally.right > served, RECOVERY_S, f"nothing is served after {kind}")
+                counter = "secret_shared" if kind.startswith("mpc") else "right"
+                mended_s, served = time.monotonic(), getattr(tally, counter)
+                await_true(lambda of=counter, was=served: getattr(tally, of) > was, RECOVERY_S, f"nothing is served after {kind}")
                 history.append((kind, time.monotonic() - mended_s))
                 time.sleep(dice.uniform(0.5, 2))
         await_true(lambda: gateway.answers("/readyz"), RECOVERY_S, "not ready at the end")
@@ -186,10 +201,14 @@ def test_no_fault_breaks_a_promise(tmp_path):
     slowest = {kind: max(s for k, s in history if k == kind) for kind, _ in history}
     print(
         f"\n{SECONDS:.0f} s, {len(history)} faults { ({k: sum(1 for x, _ in history if x == k) for k in slowest}) }; right {tally.right}, "
-        f"private {tally.private}, refused {tally.refused}, cut {tally.cut}; upstream saw {upstream.seen()} requests; "
+        f"on secret shares {tally.secret_shared}, private {tally.private}, refused {tally.refused}, cut {tally.cut}; "
+        f"upstream saw {upstream.seen()} requests; "
         f"slowest recovery by fault in s { {kind: round(s, 1) for kind, s in slowest.items()} }; outcomes missing {len(without_outcome)}"
     )
     assert not upstream.violations(), "a planted value reached the model server"
+    for log in (*mpc.logs, gateway.log, store.log):
+        text = log.read_text(errors="replace")
+        assert not [canary for canary in CANARIES if canary in text], f"a planted value stands in {log.name}"
     assert not tally.wrong, tally.wrong[:5]
     assert not without_admission, f"{len(without_admission)} served answers have no admission record"
     assert len(without_outcome) <= faults.kills_of_workers, "an answer was served, its worker not killed, and it has no outcome record"

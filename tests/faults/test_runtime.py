@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import openai
@@ -12,6 +13,7 @@ import pytest
 from tests.faults.rig import KEY, Gateway, Process, Upstream, await_true, running
 
 TEXT = "My name is Sarah Connor, my mail is sarah.connor@cyberdyne.com. " * 3
+LONG = [{"role": "user", "content": TEXT * 5}]  # half a minute at a chunk every 200 ms
 CANARIES = ["Sarah Connor", "sarah.connor@cyberdyne.com"]
 
 
@@ -20,7 +22,7 @@ def upstream(tmp_path):
     (tmp_path / "upstream").mkdir()
     server = Upstream(tmp_path / "upstream", CANARIES)
     with running(server):
-        await_true(lambda: httpx.get(server.url + "/models").status_code == 200 if _listens(server.port) else False, 20, "no upstream")
+        await_true(lambda: httpx.get(server.url + "/models").status_code == 200 if _listens(server.port) else False, 90, "no upstream")
         yield server
     assert not server.violations()
 
@@ -30,6 +32,12 @@ def _listens(port: int) -> bool:
 
     with socket.socket() as attempt:
         return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _cpu_s(pid: int) -> float:
+    """The processor time of one process: unlike the seconds on the wall, a busy machine does not stretch it much."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ask(client: openai.OpenAI, model: str = "echo", stream: bool = False) -> str:
@@ -42,43 +50,42 @@ def ask(client: openai.OpenAI, model: str = "echo", stream: bool = False) -> str
 
 def test_it_answers_within_five_seconds_and_loads_its_models_behind(tmp_path, upstream):
     gateway = Gateway(tmp_path / "data", upstream.url)
-    began_s = time.monotonic()
     Process.start(gateway)
     try:
-        await_true(lambda: gateway.answers("/healthz"), 60, "no answer")
-        took_s = time.monotonic() - began_s
+        await_true(lambda: gateway.answers("/healthz"), 120, "no answer")
+        used_s = _cpu_s(gateway.pid)
         assert ask(gateway.client()) == TEXT, "a request during the loading waits for the detector"
-        assert took_s < 5.0 or os.getloadavg()[0] > 2.0, f"{took_s:.1f} s on an idle machine"
+        assert used_s < 5.0, f"{used_s:.1f} s of processor time, which an idle machine takes at least: what does the start import?"
     finally:
         assert gateway.stop() == 0
 
 
 def test_a_stop_lets_a_stream_finish_and_says_503_to_the_load_balancer(tmp_path, upstream):
-    gateway = Gateway(tmp_path / "data", upstream.url, LLMOS_DRAIN_DELAY_S="1")
+    gateway = Gateway(tmp_path / "data", upstream.url, LLMOS_DRAIN_DELAY_S="10", LLMOS_DRAIN_TIMEOUT_S="120")
     gateway.start()
     client = gateway.client()
-    stream = client.chat.completions.create(model="echo-40", messages=[{"role": "user", "content": TEXT}], stream=True)
+    stream = client.chat.completions.create(model="echo-200", messages=[{"role": "user", "content": TEXT * 2}], stream=True)
     pieces = [next(iter(stream))]
     gateway.signal(signal.SIGTERM)
-    time.sleep(0.3)
+    await_true(lambda: httpx.get(gateway.url + "/readyz").status_code == 503, 9, "a load balancer is not told")
     ready = httpx.get(gateway.url + "/readyz")
     assert (ready.status_code, ready.json()["status"], ready.headers["connection"]) == (503, "stopping", "close")
     assert ask(gateway.client()) == TEXT, "during the delay requests are still served"
     pieces += list(stream)
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in pieces if chunk.choices) == TEXT
-    assert gateway.process.wait(20) == 0
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in pieces if chunk.choices) == TEXT * 2
+    assert gateway.process.wait(60) == 0
     assert not gateway.answers("/healthz")
 
 
 def test_a_stream_longer_than_the_time_to_drain_ends_in_a_typed_error(tmp_path, upstream):
     gateway = Gateway(tmp_path / "data", upstream.url, LLMOS_DRAIN_TIMEOUT_S="1")
     gateway.start()
-    stream = iter(gateway.client().chat.completions.create(model="echo-200", messages=[{"role": "user", "content": TEXT}], stream=True))
+    stream = iter(gateway.client().chat.completions.create(model="echo-200", messages=LONG, stream=True))
     next(stream)
     gateway.signal(signal.SIGTERM)
     with pytest.raises(openai.APIError, match="stopping"):
         list(stream)
-    assert gateway.process.wait(20) == 0
+    assert gateway.process.wait(60) == 0
 
 
 @pytest.mark.slow
@@ -104,7 +111,7 @@ def test_workers_are_replaced_under_load_and_nothing_is_lost(tmp_path, upstream)
             thread.start()
         time.sleep(1)
         gateway.signal(signal.SIGHUP)
-        await_true(lambda: not before & set(gateway.workers()) and len(gateway.workers()) == 2, 90, "the workers were not replaced")
+        await_true(lambda: not before & set(gateway.workers()) and len(gateway.workers()) == 2, 200, "the workers were not replaced")
         time.sleep(1)
         halt.set()
         for thread in threads:
@@ -129,10 +136,10 @@ def test_a_killed_or_paused_worker_is_replaced_and_the_metrics_are_the_sum(tmp_p
         page = httpx.get(gateway.url + "/metrics").text
         assert 'llmos_requests_total{api="chat.completions",outcome="ok"} 6.0' in page
         os.kill(killed, signal.SIGKILL)
-        await_true(lambda: killed not in gateway.workers() and len(gateway.workers()) == 2, 20, "the killed worker was not replaced")
+        await_true(lambda: killed not in gateway.workers() and len(gateway.workers()) == 2, 60, "the killed worker was not replaced")
         os.kill(paused, signal.SIGSTOP)
-        await_true(lambda: paused not in gateway.workers() and len(gateway.workers()) == 2, 40, "the paused worker was not replaced")
-        await_true(lambda: gateway.answers("/readyz"), 40, "not ready again")
+        await_true(lambda: paused not in gateway.workers() and len(gateway.workers()) == 2, 90, "the paused worker was not replaced")
+        await_true(lambda: gateway.answers("/readyz"), 90, "not ready again")
         assert ask(gateway.client()) == TEXT
     finally:
         gateway.stop()

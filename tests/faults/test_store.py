@@ -44,7 +44,7 @@ def test_a_store_that_may_evict_is_refused_at_start_with_a_sentence(tmp_path, up
         admin.config_set("maxmemory-policy", "volatile-lru")
     gateway = Gateway(tmp_path / "data", upstream.url, LLMOS_REDIS_URL=store.url)
     Process.start(gateway)
-    assert gateway.process.wait(60) == 1
+    assert gateway.process.wait(120) == 1
     said = gateway.log.read_text()
     assert "maxmemory-policy is volatile-lru" in said
     assert "CONFIG SET maxmemory-policy noeviction" in said
@@ -68,7 +68,7 @@ def test_a_store_that_becomes_unfit_or_read_only_shows_in_readiness_and_refuses_
         assert refused.value.code == "store_unavailable"
         assert upstream.seen() == seen, "nothing was sent"
         admin.replicaof("no", "one")
-        await_true(lambda: gateway.answers("/readyz"), 20, "not ready again")
+        await_true(lambda: gateway.answers("/readyz"), 90, "not ready again")
         assert ask(gateway) == TEXT
 
 
@@ -96,7 +96,7 @@ def test_a_full_disk_refuses_and_serves_again_once_there_is_room(tmp_path, upstr
                 assert refused is not None, "a full disk went unnoticed"
                 assert refused.code == "store_unavailable"
                 ballast.unlink()
-                await_true(lambda: _serves(gateway), 30, "it does not serve again although there is room")
+                await_true(lambda: _serves(gateway), 90, "it does not serve again although there is room")
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=False)
 
@@ -175,7 +175,7 @@ def test_a_store_that_takes_a_second_slows_answers_and_one_that_takes_three_refu
             assert refused.value.code == "store_unavailable"
             assert upstream.seen() == seen
             relay.delay_s = 0.0
-            await_true(lambda: _serves(gateway), 20, "it does not serve again")
+            await_true(lambda: _serves(gateway), 90, "it does not serve again")
 
 
 @pytest.mark.slow
@@ -188,7 +188,7 @@ def test_an_append_only_file_that_is_cut_in_the_middle_is_loaded_to_the_cut_or_r
         with log.open("r+b") as file:
             file.truncate(log.stat().st_size - 7)  # as a power cut leaves it
         store.start()
-        await_true(lambda: _serves(gateway), 30, "it does not serve after the tail was lost")
+        await_true(lambda: _serves(gateway), 90, "it does not serve after the tail was lost")
         store.kill()
         content = log.read_bytes()
         at = len(content) // 2

@@ -36,7 +36,7 @@ class TlsRelay:
 
         self.thread = threading.Thread(target=self.loop.run_until_complete, args=(serve(),), daemon=True)
         self.thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
         return self
 
     def __exit__(self, *_) -> None:
@@ -122,7 +122,7 @@ def test_every_edge_speaks_tls_and_refuses_who_is_not_vouched_for(tmp_path):
         lost = Gateway(tmp_path / "data", f"https://127.0.0.1:{to_upstream.port}/v1", scheme="https", **settings)
         Process.start(lost)
         try:
-            await_true(lambda: "waiting for the store" in lost.log.read_text(), 30, "it does not wait")
+            await_true(lambda: "waiting for the store" in lost.log.read_text(), 120, "it does not wait")
             assert not lost.answers("/healthz", verify=context)
         finally:
             lost.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -46,3 +47,23 @@ def test_uncommitted_step_leaves_no_trace() -> None:
     first, _ = optimizer.step(weights, mean)
     second, _ = optimizer.step(weights, mean)
     np.testing.assert_array_equal(first, second)
+
+
+def test_moments_outlive_a_run_with_the_version_that_they_led_to(tmp_path: Path) -> None:
+    file, weights = tmp_path / "moments", np.zeros(3, dtype=np.float32)
+    before = ServerOptimizer("fedadam", learning_rate=0.1)
+    before.commit(before.step(weights, np.array([1.0, -2.0, 3.0]))[1])
+    before.save(file, 7)
+    after, mean = ServerOptimizer("fedadam", learning_rate=0.1), np.ones(3)
+    assert after.resume(file, 7, 3)
+    np.testing.assert_array_equal(after.step(weights, mean)[0], before.step(weights, mean)[0])
+    anew = ServerOptimizer("fedadam", learning_rate=0.1)
+    fresh = anew.step(weights, mean)[0]
+    assert not anew.resume(file, 6, 3), "rolled back"
+    assert not anew.resume(file, 7, 4), "another adapter"
+    file.write_bytes(file.read_bytes()[:40])
+    assert not anew.resume(file, 7, 3), "damaged"
+    assert not anew.resume(tmp_path / "absent", 7, 3)
+    np.testing.assert_array_equal(anew.step(weights, mean)[0], fresh)
+    ServerOptimizer("fedavg").save(tmp_path / "none", 1)
+    assert not (tmp_path / "none").exists()

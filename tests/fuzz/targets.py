@@ -42,12 +42,12 @@ def sse(data: bytes) -> None:
         reader = SseReader(max_event_bytes=64)
         events: list[bytes] = []
         try:
-            for part in parts:
+            for part in (*parts, b"\n\n"):  # what an unfinished event holds is compared too
                 events += reader.feed(part)
-            outcomes.append((events, reader.unfinished))
+            outcomes.append(events)
         except UpstreamFailed:
             outcomes.append("too large")
-    assert all(len(event) <= 64 + event.count(b"\n") for each in outcomes if each != "too large" for event in each[0])
+    assert all(len(event) <= 64 + event.count(b"\n") for each in outcomes if each != "too large" for event in each)
     if "too large" not in outcomes:  # where an event outgrows the limit is a matter of the cuts; that it does is not hidden
         assert outcomes[0] == outcomes[1] == outcomes[2]
 

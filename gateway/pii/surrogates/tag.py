@@ -6,14 +6,12 @@ a value without a known shape. The four characters are drawn from an alphabet wi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from gateway.pii.surrogates.draw import Draws
 
 _ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
 _PROBES = 64
-TAG = re.compile(r"<([A-Z][A-Z0-9_]{0,63})_([bcdfghjkmnpqrstvwxz2-9]{4,8})>")
 
 
 def tag_candidates(entity: str, draws: Draws) -> Iterator[str]:

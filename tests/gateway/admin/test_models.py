@@ -37,6 +37,32 @@ async def test_a_coordinator_tells_its_rounds_and_an_operator_reads_them(clients
     assert (await operator.delete("/rounds/clinics")).status_code == 404
 
 
+async def test_the_audit_has_the_rounds_that_ended_and_not_their_stages(clients: Any, parts: AdminParts) -> None:
+    operator = clients["operator"]
+    begun = STATE | {"rounds": []}
+    for told in (
+        begun,
+        begun | {"what": "share: 3 clients"},
+        STATE,
+        STATE | {"stage": "idle"},
+        STATE | {"rounds": [ROUND | {"version": 7}]},
+    ):
+        assert (await operator.put("/rounds/clinics", json=told)).status_code == 204
+    await operator.delete("/rounds/clinics")
+    await operator.delete("/rounds/clinics")
+    records = (await clients["auditor"].get("/audit/records", params={"kind": "admin"})).json()["data"]
+    acts = [(r["action"], r.get("round_number"), r.get("version"), r["outcome"]) for r in records if r["action"].startswith("rounds.")]
+    assert sorted(map(str, acts)) == sorted(
+        str(act)
+        for ended in ("begun", "ok")
+        for act in (
+            *(("rounds.told", number, version, ended) for number, version in ((None, None), (3, 2), (3, 7))),
+            ("rounds.forgotten", None, None, ended),
+            ("rounds.forgotten", None, None, "begun" if ended == "begun" else "not_found"),
+        )
+    )
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

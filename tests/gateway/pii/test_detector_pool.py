@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+import uvloop
 
 from gateway.errors import DetectorFailed
+from gateway.pii import detector_pool
 from gateway.pii.detector_pool import DetectorPool
 from policies.entities import ENTITIES
 from policies.schema import EntityRule, Policy
@@ -86,3 +89,20 @@ async def test_a_request_over_the_time_limit_fails_without_its_text() -> None:
 async def test_a_pool_that_is_not_running_refuses() -> None:
     with pytest.raises(DetectorFailed):
         await DetectorPool(1).detect(["text"], POLICY)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_worker_that_died_between_two_requests_is_a_fault_of_its_own_kind(new_loop) -> None:
+    async def ask_the_dead() -> None:
+        asleep = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+        process = await asyncio.create_subprocess_exec(*asleep, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+        process.kill()
+        await process.wait()
+        worker = detector_pool._Worker(process)
+        for _ in range(3):  # the loop sees the pipe close at some moment; before and after it the answer is the same
+            with pytest.raises(detector_pool._WorkerFault):
+                await worker.exchange(b"{}")
+            await asyncio.sleep(0.05)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(ask_the_dead())

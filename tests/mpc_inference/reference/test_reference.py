@@ -35,19 +35,17 @@ def crypten_run(tiny: Path) -> dict[str, object]:
 
 
 def test_crypten_the_engine_and_float_agree(tiny: Path, crypten_run: dict[str, object]) -> None:
-    """Logits have a standard deviation of 8. Measured: engine 0.02 and CrypTen (16 fraction bits) 0.05 from float, at worst.
-
-    CrypTen's error is drawn anew in each run with its masks, and was 0.99 once: its bounds are 0.2 at the median and 2 at worst.
-    """
+    """Logits have a standard deviation of 8. Measured: engine 0.02 from float, CrypTen (16 fraction bits) 0.08 at worst in 80 runs."""
     weights, pair = read_weights(read_config(tiny).model), Pair(tiny)
     exact = plain.logits(pair.shape, weights, plain.forward(pair.shape, weights, np.array(TOKENS))[0])
     reference = np.array(crypten_run["logits"])
     engine = pair.session(1).logits(TOKENS[1:])
     assert np.abs(engine - exact[1:]).max() < 0.1
-    assert np.median(np.abs(reference - exact)) < 0.2
-    assert np.abs(reference - exact).max() < 2.0
+    assert np.abs(reference - exact).max() < 0.3
     assert (engine.argmax(-1) == exact[1:].argmax(-1)).all()
-    assert (reference.argmax(-1) == exact.argmax(-1)).sum() >= len(TOKENS) - 1
+    # CrypTen's error is drawn anew in each run with its masks: a place whose two best are within it says nothing.
+    best = np.sort(exact, -1)
+    assert ((reference.argmax(-1) == exact.argmax(-1)) | (best[:, -1] - best[:, -2] < 0.6)).all()
 
 
 def test_crypten_s_shares_are_the_engine_s_words(tiny: Path, crypten_run: dict[str, object]) -> None:
