@@ -1,6 +1,6 @@
 """Names for surrogates: uncommon as words of a text, plausible as names, and short for a model.
 
-Written for this project. No name here is a common English word, so that a name part in an answer ("Dear Astrid") can be told
+Written for this project. No name here is a common English word, so that a name part in an answer ("Dear Adrian") can be told
 from prose. A longer list is not needed: when a conversation has used a list up, names are joined by hyphens.
 """
 
