@@ -27,7 +27,7 @@ COMMANDS = {
     "make bench-survival": ("survival",),
     "make bench-dp": ("dp-accuracy", "dp-fluency", "dp-ledger", "dp-sampler", "dp-speed", "dp-crosstalk"),
     "make bench-mpc": ("mpc", "mpc-online", "mpc-peers", "mpc-delays", "mpc-context", "mpc-fidelity"),
-    "make bench-fl": ("fl", "fl-learning"),
+    "make bench-fl": ("fl", "fl-learning", "fl-privacy"),
     "make bench-audit": ("audit",),
     "make bench-overhead": ("overhead",),
     "make bench-load": ("load",),
@@ -160,7 +160,7 @@ def _rounds() -> list[str]:
     ]
     return [
         "The secure sum of one round beside a plain sum of the same updates, all institutions on one machine, one after the other",
-        "(`make bench-fl`; [federated.md](federated.md)).",
+        "(`make bench-fl`; [fl.md](benchmarks/fl.md)).",
         "",
         "| institutions | parameters | plain sum | secure sum, all parties | of it a client | bytes sent, times the update |",
         "|---|---|---|---|---|---|",

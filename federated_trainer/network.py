@@ -14,10 +14,12 @@ import datetime
 import ipaddress
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -29,6 +31,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from federated_trainer.errors import BadConfiguration, TrainerError
 
 APP_FOLDER = Path(__file__).parent / "flower_app"
+_SUPERLINK_STARTS_S = 120.0
 
 
 def flower_environment(flower_home: Path, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -189,7 +192,15 @@ class LocalNetwork:
         return self
 
     def start_superlink(self) -> None:
+        """Returns when it takes connections: a run that is started before fails. Raises TrainerError."""
         self._start("superlink", superlink_command("127.0.0.1", self._port, self.tls, self._folder / "superlink.db"))
+        deadline = time.monotonic() + _SUPERLINK_STARTS_S
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=5.0):
+                return
+            if self._processes["superlink"].poll() is not None or time.monotonic() > deadline:
+                raise TrainerError(f"The SuperLink did not start; see {self._folder / 'superlink.log'}.")
+            time.sleep(0.2)
 
     def start_institution(self, name: str) -> None:
         port = self._port + 1 + list(self._institutions).index(name)
@@ -220,7 +231,7 @@ class LocalNetwork:
             )
 
     def _register(self, public: Path) -> None:
-        """The SuperLink may still be starting: try for a while."""
+        """The SuperLink takes connections before it takes keys: try for a while."""
         deadline = time.monotonic() + 60.0
         while True:
             done = subprocess.run(  # noqa: S603 - our own command

@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +210,11 @@ def _keep(out: Path, part: str, found: Any, load_before: float) -> None:
     """Beside the parts that were measured before, with the machine that gave it; then the page anew."""
     report = out / "fl.json"
     results: dict[str, Any] = json.loads(report.read_text()) if report.exists() else {}
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "load_before": load_before, "load_after": _load()}
-    results = {**results, part: found, "machines": {**results.get("machines", {}), part: machine}}
+    load = {"load_before": load_before, "load_after": _load()}
+    here = {"cores": os.cpu_count(), "system": f"{platform.system()} {platform.release()}", "python": platform.python_version()}
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    taken = {**results.get("taken", {}), part: {**here, **load, "when": when}}
+    results = {**results, part: found, "taken": taken, "machine": here, "when": when}
     report.write_text(json.dumps(stamped(results), indent=1) + "\n")
     (out / "fl.md").write_text(page(results))
     console.print(f"written to {report}")

@@ -15,18 +15,17 @@ def page(results: Results) -> str:
     lines = ["# Federated training", "", "Made by `make bench-fl` (`python -m bench.fl`); the numbers are in `fl.json` beside this page."]
     for part, section in (("demo", _demo), ("serving", _serving), ("learning", _learning), ("privacy", _privacy), ("secure", _secure)):
         if part in results:
-            lines += ["", *section(results[part]), *_machine(results, part)]
+            lines += ["", *section(results[part]), *_taken(results, part)]
     return "\n".join(lines) + "\n"
 
 
-def _machine(results: Results, part: str) -> list[str]:
-    machine = results.get("machines", {}).get(part)
-    if machine is None:
-        return []
-    return [
-        "",
-        f"{machine['cores']} cores, Python {machine['python']}, load {machine['load_before']} before and {machine['load_after']} after.",
-    ]
+def _taken(results: Results, part: str) -> list[str]:
+    """Where and when the part was measured; parts of one page may be of several days."""
+    taken = results.get("taken", {}).get(part)
+    if taken is None:
+        return ["", "Machine and date: not recorded."]
+    load = f"load {taken['load_before']} before and {taken['load_after']} after"
+    return ["", f"{taken['cores']} cores, {taken['system']}, Python {taken['python']}, {load}; {taken['when']}."]
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

@@ -45,10 +45,11 @@ def test_better_passes_and_worse_is_refused_with_reasons(model: AdaptedModel, he
     start = model.vector()
     gate = HeldOutGate(model, read_held_out(held_out_file, model, 64), GateSettings(), start)
     rows = rows_by_example(read_examples(held_out_file), model.tokenizer, 64)
-    better = start + train_locally(model, start, rows, LocalSettings(epochs=5, learning_rate=0.3), SecureRandom()).delta
+    better = start + train_locally(model, start, rows, LocalSettings(epochs=5, learning_rate=0.3), SecureRandom(b"e" * 32)).delta
+    served = dict(gate.served_measures)
     judged = gate.judge(better)
     assert judged.reasons == ()
-    assert judged.measures["perplexity"] < 0.7 * gate.served_measures["perplexity"] or judged.measures["perplexity.a"] > 1
+    assert all(judged.measures[name] < 0.7 * served[name] for name in served if name.startswith("perplexity"))
     noise = np.random.default_rng(0).normal(0, 1, start.size).astype(np.float32)
     refused = gate.judge(better + noise)
     assert any("perplexity" in reason for reason in refused.reasons)
@@ -79,9 +80,8 @@ def test_memorised_canary_is_exposed_and_refused(model: AdaptedModel, held_out_f
     gate = HeldOutGate(model, HeldOut(held_out.rows, (), (canary,)), GateSettings(perplexity_margin=1e6, task_margin=1.0), start)
     assert gate.served_measures["canary_exposure_bits"] < 6.0
     tokens = tuple(model.tokenizer(canary.template.format(canary.secret), add_special_tokens=False)["input_ids"])
-    memorised = (
-        start + train_locally(model, start, [Row(tokens, tokens)], LocalSettings(epochs=60, learning_rate=0.2), SecureRandom()).delta
-    )
+    often = LocalSettings(epochs=60, learning_rate=0.2)
+    memorised = start + train_locally(model, start, [Row(tokens, tokens)], often, SecureRandom(b"c" * 32)).delta
     assert exposure_bits(model, canary) == 8.0
     (reason,) = gate.judge(memorised).reasons
     assert "canary" in reason

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,16 @@ task_margin = 1.0
 
 
 def free_port() -> int:
-    """The first of five free ports in a row, as well as can be told."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """The first of four free ports in a row."""
+    while True:
+        with ExitStack() as stack:
+            first = stack.enter_context(socket.socket())
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            with suppress(OSError, OverflowError):
+                for following in range(port + 1, port + 4):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", following))
+                return port
 
 
 class Scene:
