@@ -26,7 +26,7 @@ class FamilyNameRecognizer(Recognizer):
     entities = ("PERSON",)
 
     def load(self) -> None:
-        """Read the list (40 ms)."""
+        """Read the list (20 ms)."""
         family_names()
 
     def find(self, reading: Reading) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The lists of names that recognizers share, read once a process: given names, family names, places. About 20 MB, 150 ms.
+"""The lists of names that recognizers share, read once a process: given names, family names, places. About 20 MB, 0.1 s.
 
 How each list is made, and from what: `bench.pii.training.name_list` and `place_list`.
 """

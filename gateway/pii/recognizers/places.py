@@ -1,4 +1,4 @@
-"""Countries, states and towns by a list of 76,000 names (GeoNames, CC BY 4.0): what models miss out of context.
+"""Countries, states and towns by a list of 75,000 names (GeoNames, CC BY 4.0): what models miss out of context.
 
 The longest run of words that the list has, begun by a capital, is a place. A name that is also a person's or a word ("Florence",
 "Reading") counts only after a word such as "in" or before a state or country; so does a town in lower case. It does NOT tell places of one
@@ -40,7 +40,7 @@ class PlaceRecognizer(Recognizer):
         return frozenset(name.split()[0].rstrip(",") for names in places() for name in names)
 
     def load(self) -> None:
-        """Read the list (100 ms, 10 MB)."""
+        """Read the list (0.1 s)."""
         assert self._first_words
 
     def find(self, reading: Reading) -> Iterator[Finding]:
