@@ -1,8 +1,9 @@
 """Persons by their given names: a list of about twenty-one thousand, in Latin script, that are no common words.
 
 A capitalised word of the list is a person's name, with the capitalised words that follow it, unless a word beside it says that it names
-a place or a body ("Victoria Station", "San Marcos"). It finds what models miss out of context: "Action items: Shaun, Ferenc"; in
-lower case names of five letters and more, less surely. It does NOT find surnames alone, or names that are words. The list is made by `bench.pii.training.name_list`.
+a place or a body ("Victoria Station", "San Marcos"). It finds what models miss out of context: "Action items: Shaun, Ferenc"; in lower
+case names of five letters and more, less surely. It does NOT find surnames alone, or names that are words. The list is made by
+`bench.pii.training.name_list`.
 """
 
 from __future__ import annotations
