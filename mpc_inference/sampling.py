@@ -36,8 +36,10 @@ class Sampling:
             return int(logits.argmax())
         p = np.exp((logits - logits.max()).astype(np.float64) / self.temperature)
         p /= p.sum()
-        order = np.argsort(-p)
-        kept = order[: int(np.searchsorted(np.cumsum(p[order]), self.top_p)) + 1]
+        kept = np.arange(len(p))  # by number, not by size: noise of the protocol then moves edges and swaps no two tokens
+        if self.top_p < 1.0:
+            order = np.argsort(-p)
+            kept = np.sort(order[: int(np.searchsorted(np.cumsum(p[order]), self.top_p)) + 1])
         return int(kept[np.searchsorted(np.cumsum(p[kept]), self._unit(position) * p[kept].sum()).clip(0, len(kept) - 1)])
 
     def _unit(self, position: int) -> float:
