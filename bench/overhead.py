@@ -39,7 +39,7 @@ KEY = "sk-llmos-bench-0000"
 SCORE = {"type": "number", "minimum": 0, "maximum": 10, "x-dp": {"mechanism": "laplace", "epsilon": 1.0}}
 MECHANISM = {"kind": "structured", "json_schema": {"type": "object", "properties": {"score": SCORE}}, "max_tokens": 60}
 POLICIES = [
-    {"id": "off", "match": {"models": ["stub-off"]}, "response": {"scan": "off"}},
+    {"id": "off", "match": {"models": ["stub-off"]}, "entities": {}, "response": {"scan": "off"}},
     {"id": "scan", "match": {"models": ["stub-scan"]}, "extends": "default", "response": {"scan": "ner"}},
     {"id": "dp", "match": {"models": ["stub-dp"]}, "extends": "default", "dp": {"mechanism": MECHANISM, "budget": {"epsilon": 1e6}}},
 ]

@@ -40,6 +40,8 @@ def explain(policy: Policy) -> list[str]:
     for action in Action:
         if entities := by_action.get(action):
             sentences.append(f"{', '.join(entities)}: {ACTION_WORDS[action]}.")
+    if not policy.entities:
+        sentences.append("No entity is named: nothing is detected or replaced, and the text goes on as it is written.")
     sentences.append(f"Text is read as {' and '.join({'en': 'English', 'zh': 'Chinese'}[code] for code in policy.languages)}.")
     for recognizer in policy.recognizers:
         sentences.append(f"The policy's own recognizer {recognizer.name!r} finds {recognizer.entity}.")

@@ -2,7 +2,7 @@
 
 Reading is `policies.strict_yaml`, inheritance is `policies.merge`, the fields are `policies.schema`. A policy that does
 not pass here never replaces one that did. What is checked is form, not judgement: a policy that allows every entity
-through loads without complaint.
+through loads without complaint; one that says nothing of entities does not load, since it would replace nothing without a word.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ def load_policy(text: str, sources: Sources | None = None) -> Policy:
     except ValidationError as invalid:
         raise _explain(invalid, document) from None
     _check_entities(policy, document)
+    if "entities" not in merged:
+        raise PolicyError(
+            "entities: is missing, so that nothing would be detected or replaced; name them, write `extends: default`, or write "
+            "`entities: {}` where that is meant"
+        )
     return policy
 
 
@@ -75,8 +80,7 @@ def to_yaml(policy: Policy) -> str:
     """The policy as a YAML document that loads to an equal policy, without the fields that have their default."""
     plain = policy.model_dump(mode="json", exclude_defaults=True, exclude={"extends", "entities"})
     entities = {name: rule.model_dump(mode="json") for name, rule in policy.entities.items()}
-    if entities:
-        plain["entities"] = entities
+    plain["entities"] = entities
     return yaml.safe_dump({"id": policy.id, **plain}, sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -37,7 +37,7 @@ PAGE = ROOT / "docs" / "benchmarks" / "gateway.md"
 FIGURES = PAGE.with_suffix(".json")
 STUB, LLMOS, PROXY, PRESIDIO = (f"http://127.0.0.1:{port}" for port in (8843, 8844, 8845, 8846))
 KEY = "sk-llmos-bench-0000"
-OFF = "id: detection-off\nmatch: {models: [stub-off]}\nresponse: {scan: 'off'}\n"
+OFF = "id: detection-off\nmatch: {models: [stub-off]}\nentities: {}\nresponse: {scan: 'off'}\n"
 QUICK_REQUESTS = 60
 
 

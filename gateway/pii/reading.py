@@ -6,6 +6,7 @@ detection and must never be logged: it holds the text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,20 +38,41 @@ class Found:
         return Found(self.start + by, self.end + by)
 
 
-class Reading(NlpArtifacts):
-    """A text, its bytes for RE2, and the names found in it."""
+# A line break or tab that is written out, as in a log line or source code ("Elm St\nDover"); a Windows path (C:\new, \\nas\home) has none.
+_WRITTEN_BREAK = re.compile(r"(?P<path>(?:(?<![^\W\d_])[A-Za-z]:|(?:^|(?<=[\s\"']))\\\\[\w.-]{1,64})\\[^\s\"']*)|\\+[nrt]")
 
-    def __init__(self, text: str, named: tuple[Named, ...] = ()) -> None:
+
+def breaks_as_white_space(text: str) -> str:
+    """The text with each written-out break as blanks and one line break (a blank for a tab), at the same length."""
+    return _WRITTEN_BREAK.sub(_blank, text) if "\\" in text else text
+
+
+def _blank(match: re.Match[str]) -> str:
+    if match["path"] is not None:
+        return match[0]
+    return " " * (len(match[0]) - 1) + (" " if match[0].endswith("t") else "\n")
+
+
+class Reading(NlpArtifacts):
+    """A text, its bytes for RE2, and the names found in it. Written-out line breaks are white space here; not so in `verbatim`."""
+
+    def __init__(self, text: str, named: tuple[Named, ...] = (), verbatim: bool = False) -> None:
         # No recognizer here reads Presidio's tokens, so none are made.
         super().__init__(entities=[], tokens=[], tokens_indices=[], lemmas=[], nlp_engine=None, language="en")  # type: ignore[arg-type]
         # A lone surrogate has no UTF-8 form; '?' keeps the count of code points, and with it every offset.
-        self.utf8 = text.encode("utf-8", "replace")
+        self._written = text
+        self.utf8 = (text if verbatim else breaks_as_white_space(text)).encode("utf-8", "replace")
         self.text = self.utf8.decode("utf-8")
         self.ascii = len(self.utf8) == len(self.text)
         self.named = named
 
     def __repr__(self) -> str:
         return f"Reading({len(self.text)} code points)"
+
+    @cached_property
+    def verbatim(self) -> Reading:
+        """The text as it is written, for what may hold a backslash: passwords, a policy's own patterns."""
+        return Reading(self._written, self.named, verbatim=True) if "\\" in self._written else self
 
     @cached_property
     def _code_point_at(self) -> npt.NDArray[np.int64]:

@@ -60,7 +60,7 @@ def test_a_make_target_and_its_variables_exist(page, line):
 
 @pytest.mark.parametrize("example", YAML, ids=lambda each: f"{each.page}-{each.text.split(':')[0]}")
 def test_a_policy_loads_also_where_a_part_of_one_is_shown(example: Example):
-    whole = example.text if "id" in yaml.safe_load(example.text) else "id: example\n" + example.text
+    whole = example.text if "id" in yaml.safe_load(example.text) else "id: example\nextends: default\n" + example.text
     assert load_policy(whole).id
 
 

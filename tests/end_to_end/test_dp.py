@@ -37,7 +37,7 @@ async def _key_under(gateway: Any, dp: dict[str, Any], **policy_fields: Any) -> 
     name = uuid.uuid4().hex[:8]  # shorter than the run of digits for which the audit withholds a name
     redis = Redis.from_url(valkey.url(gateway.data_dir))
     try:
-        policy = {"id": f"dp-{name}", "match": {"tenants": [f"t-{name}"]}, "dp": dp, **policy_fields}
+        policy = {"id": f"dp-{name}", "match": {"tenants": [f"t-{name}"]}, "entities": {}, "dp": dp, **policy_fields}
         await ValkeyPolicies(redis).apply(json.dumps(policy), author="test", reason="")
         async with ValkeyKeys(redis, KeyRing.load_or_create(gateway.data_dir / "master.key").index_key("api-keys")) as keys:
             text = f"sk-llmos-{name}"
@@ -198,7 +198,8 @@ def test_a_budget_that_changes_while_requests_run_binds_the_next_one(before_echo
     async def lower() -> None:
         redis = Redis.from_url(valkey.url(before_echo.data_dir))
         policies = ValkeyPolicies(redis)
-        policy = {"id": f"dp-{tenant[2:]}", "match": {"tenants": [tenant]}, "dp": {"mechanism": STRUCTURED, "budget": {"epsilon": 4.0}}}
+        dp = {"mechanism": STRUCTURED, "budget": {"epsilon": 4.0}}
+        policy = {"id": f"dp-{tenant[2:]}", "match": {"tenants": [tenant]}, "entities": {}, "dp": dp}
         await policies.apply(json.dumps(policy), author="test", reason="", if_match="*")
         await redis.aclose()
         await asyncio.sleep(1.5)

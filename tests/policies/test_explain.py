@@ -42,8 +42,8 @@ def test_explain_says_each_rule() -> None:
 
 
 def test_blind_use_is_said_and_its_absence_is_not() -> None:
-    assert any("blindly" in sentence for sentence in explain(load_policy("id: x\nblind: allow\n")))
-    assert not any("blind" in sentence for sentence in explain(load_policy("id: x\n")))
+    assert any("blindly" in sentence for sentence in explain(load_policy("id: x\nentities: {}\nblind: allow\n")))
+    assert not any("blind" in sentence for sentence in explain(load_policy("id: x\nentities: {}\n")))
 
 
 def test_diff_names_each_changed_field() -> None:

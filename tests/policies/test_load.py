@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from policies.explain import explain
 from policies.load import PolicyError, digest, load_pack, load_policy, pack_names, pack_text, to_yaml
 from policies.patterns import compile_pattern
 from policies.schema import Action
@@ -89,4 +90,19 @@ def test_an_unknown_pack_is_refused_with_the_nearest() -> None:
 def test_the_digest_is_of_what_a_policy_says_and_not_of_its_spelling() -> None:
     one = load_policy("id: x\nlanguages: [en]\nentities: {PERSON: {action: mask}}\n")
     two = load_policy("entities:\n  PERSON:\n    action: mask\nlanguages:\n- en\nid: x\n")
-    assert digest(one) == digest(two) != digest(load_policy("id: x\nlanguages: [zh]\n"))
+    assert digest(one) == digest(two) != digest(load_policy("id: x\nentities: {}\nlanguages: [zh]\n"))
+
+
+@pytest.mark.parametrize(
+    "source", ["id: x\n", "id: x\nmatch: {models: [m]}\nentities: null\n", "id: x\nextends: default\nentities: null\n"]
+)
+def test_a_policy_that_says_nothing_of_entities_is_refused(source: str) -> None:
+    with pytest.raises(PolicyError, match="entities: is missing"):
+        load_policy(source)
+
+
+def test_a_policy_may_say_that_nothing_is_detected_and_is_explained_so() -> None:
+    policy = load_policy("id: x\nentities: {}\n")
+    assert policy.entities == {}
+    assert load_policy(to_yaml(policy)) == policy
+    assert any("nothing is detected" in sentence for sentence in explain(policy))

@@ -27,7 +27,7 @@ _ORG_KINDS = ["Hospital", "General Hospital", "Medical Center", "Clinic", "Unive
 _ORG_ENDS = ["Inc", "Inc.", "LLC", "Ltd", "Ltd.", "Corp", "Corp.", "Corporation", "Company", "Group", "Holdings", "Partners", "& Co", "& Sons", "and Sons", "GmbH", "AG", "S.A.", "SpA", "B.V.", "AB", "Oy", "Technologies", "Systems", "Solutions", "Labs", "Industries", "International", "Enterprises", "Media", "Energy", "Capital", "Ventures", "Software", "Networks"]
 _STREET_KINDS = ["Street", "St", "St.", "Avenue", "Ave", "Ave.", "Road", "Rd", "Rd.", "Boulevard", "Blvd", "Drive", "Dr", "Dr.", "Lane", "Ln", "Court", "Ct", "Place", "Pl", "Square", "Terrace", "Way", "Circle", "Crescent", "Highway", "Parkway", "Trail", "Close", "Grove", "Gardens", "Mews", "Hill", "Row", "Park", "View"]
 _COUNTRIES = ["United States", "USA", "US", "U.S.A.", "United Kingdom", "UK", "England", "Scotland", "Wales", "Ireland", "Germany", "France", "Spain", "Italy", "Netherlands", "The Netherlands", "Belgium", "Switzerland", "Austria", "Sweden", "Norway", "Denmark", "Finland", "Iceland", "Poland", "Czech Republic", "Hungary", "Romania", "Croatia", "Slovenia", "Slovakia", "Greece", "Turkey", "Portugal", "Brazil", "Mexico", "Argentina", "Chile", "Peru", "Colombia", "Uruguay", "Canada", "Australia", "New Zealand", "South Africa", "Nigeria", "Kenya", "Ghana", "Egypt", "Morocco", "Tunisia", "Israel", "Jordan", "Lebanon", "Saudi Arabia", "United Arab Emirates", "India", "Pakistan", "Bangladesh", "Sri Lanka", "Nepal", "China", "Japan", "South Korea", "Vietnam", "Thailand", "Indonesia", "Malaysia", "Singapore", "Philippines", "Taiwan", "Hong Kong", "Russia", "Ukraine", "Estonia", "Latvia", "Lithuania", "Serbia", "Bulgaria", "Cyprus", "Malta", "Luxembourg", "Cuba", "Jamaica", "Ethiopia", "Tanzania", "Uganda", "Zimbabwe", "Greenland"]
-_NATIONALITIES = ["American", "British", "English", "Scottish", "Irish", "German", "French", "Spanish", "Italian", "Dutch", "Belgian", "Swiss", "Austrian", "Swedish", "Norwegian", "Danish", "Finnish", "Polish", "Czech", "Hungarian", "Romanian", "Greek", "Turkish", "Portuguese", "Brazilian", "Mexican", "Canadian", "Australian", "Indian", "Pakistani", "Chinese", "Japanese", "Korean", "Vietnamese", "Thai", "Russian", "Ukrainian", "Nigerian", "Kenyan", "Egyptian", "Moroccan", "Israeli", "Iranian", "Muslim", "Christian", "Jewish", "Hindu", "Buddhist", "Catholic"]
+NATIONALITIES = ["American", "British", "English", "Scottish", "Irish", "German", "French", "Spanish", "Italian", "Dutch", "Belgian", "Swiss", "Austrian", "Swedish", "Norwegian", "Danish", "Finnish", "Polish", "Czech", "Hungarian", "Romanian", "Greek", "Turkish", "Portuguese", "Brazilian", "Mexican", "Canadian", "Australian", "Indian", "Pakistani", "Chinese", "Japanese", "Korean", "Vietnamese", "Thai", "Russian", "Ukrainian", "Nigerian", "Kenyan", "Egyptian", "Moroccan", "Israeli", "Iranian", "Muslim", "Christian", "Jewish", "Hindu", "Buddhist", "Catholic"]
 _MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
@@ -114,7 +114,7 @@ class Values:
         return self._local().job() if self.chance(0.2) else _faker("en_US").job()
 
     def nationality(self) -> str:
-        return self._pick(_NATIONALITIES)
+        return self._pick(NATIONALITIES)
 
     # Organisations and places
 

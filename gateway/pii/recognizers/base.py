@@ -46,6 +46,7 @@ class Recognizer(EntityRecognizer):
     """A recognizer in Presidio's registry. Subclasses give `entities` and `find`."""
 
     entities: tuple[str, ...] = ()
+    verbatim = False  # read the text as it is written: "\\n" is two characters, not a line's end
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(supported_entities=list(self.entities), supported_language=LANGUAGE, name=name or type(self).__name__)
@@ -62,7 +63,7 @@ class Recognizer(EntityRecognizer):
         assert isinstance(nlp_artifacts, Reading)
         return [
             RecognizerResult(finding.entity, finding.start, finding.end, finding.score)
-            for finding in self.find(nlp_artifacts)
+            for finding in self.find(nlp_artifacts.verbatim if self.verbatim else nlp_artifacts)
             if finding.entity in entities
         ]
 

@@ -25,6 +25,8 @@ class PolicyRecognizer(PatternRecognizer):
         ValueError: RE2 refuses a pattern.
     """
 
+    verbatim = True
+
     def __init__(self, custom: CustomRecognizer) -> None:
         self.entity = custom.entity
         self.patterns = tuple(

@@ -1,34 +1,34 @@
-"""Persons by their given names: a list of about nineteen thousand, in Latin script, that are no common words.
+"""Persons by their given names: a list of about twenty-one thousand, in Latin script, that are no common words.
 
 A capitalised word of the list is a person's name, with the capitalised words that follow it, unless a word beside it says that it names
-a place or a body ("Victoria Station", "San Marcos"). It finds what models miss out of context: "Action items: Shaun, Ferenc". It does NOT
-find names in lower case, surnames alone, or names that are words. The list is made by `bench.pii.training.name_list`.
+a place or a body ("Victoria Station", "San Marcos"). It finds what models miss out of context: "Action items: Shaun, Ferenc"; in lower
+case names of five letters and more, less surely. It does NOT find surnames alone, or names that are words. The list is made by
+`bench.pii.training.name_list`.
 """
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Iterator
-from functools import cached_property
-from pathlib import Path
 
 from gateway.pii.reading import Reading
 from gateway.pii.recognizers.base import Finding, Recognizer
+from gateway.pii.recognizers.listed_names import given_names
+from gateway.pii.recognizers.plausible import NOT_NAMES
 from gateway.pii.surrogates.name_lists import words
 
-_LIST = Path(__file__).with_name("given_names.txt.gz")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_LOWER_CASE = re.compile(r"(?:(?<=^)|(?<=[\s,;(]))([a-zß-ÿ]{5,})(?:'s)?(?=$|[\s,;!?)]|\.(?:\s|$))")
 _NAME_GAP = re.compile(r" |-| [A-Z]\. ")
 _LONGEST = 3  # words that follow the given name
-_SCORE, _SURE_SCORE = 0.55, 0.7
-_PLACE_BEFORE = frozenset(
+_SCORE, _SURE_SCORE, _LOWER_CASE_SCORE = 0.55, 0.7, 0.42
+PLACE_BEFORE = frozenset(
     words(
         """saint st san santa santo sao são los las el la lake port fort mount cape new north south east west isle rio university hotel
         hospital school church the"""
     )
 )
-_PLACE_AFTER = frozenset(
+PLACE_AFTER = frozenset(
     words(
         """street st avenue ave road rd lane drive boulevard blvd place square court terrace way highway bridge station airport terminal
         university college school academy institute hospital clinic center centre museum library church cathedral temple park garden
@@ -44,16 +44,13 @@ _PLACE_AFTER = frozenset(
 class GivenNameRecognizer(Recognizer):
     entities = ("PERSON",)
 
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset(gzip.decompress(_LIST.read_bytes()).decode("utf-8").split("\n"))
-
     def load(self) -> None:
         """Read the list (20 ms)."""
-        assert self._names
+        given_names()
 
     def find(self, reading: Reading) -> Iterator[Finding]:
         text = reading.text
+        yield from self._in_lower_case(text)
         found = list(_WORD.finditer(text))
         at = 0
         while at < len(found):
@@ -68,15 +65,21 @@ class GivenNameRecognizer(Recognizer):
                 last += 1
             before = found[at - 1] if at and text[found[at - 1].end() : word.start()] in (" ", ". ") else None
             after = found[last + 1] if last + 1 < len(found) and text[found[last].end() : found[last + 1].start()] == " " else None
-            a_place = (before is not None and before[0].lower() in _PLACE_BEFORE) or any(
-                word_of is not None and word_of[0].lower() in _PLACE_AFTER for word_of in (*found[at + 1 : last + 1], after)
+            a_place = (before is not None and before[0].lower() in PLACE_BEFORE) or any(
+                word_of is not None and word_of[0].lower() in PLACE_AFTER for word_of in (*found[at + 1 : last + 1], after)
             )
             if not a_place:
                 yield Finding(word.start(), found[last].end(), "PERSON", _SURE_SCORE if last > at else _SCORE)
             at = last + 1
 
+    def _in_lower_case(self, text: str) -> Iterator[Finding]:
+        """Names of five letters and more as people write them in chats: "ask priyanka"."""
+        for word in _LOWER_CASE.finditer(text):
+            if word[1].capitalize() in given_names() and word[1] not in NOT_NAMES:
+                yield Finding(*word.span(1), "PERSON", _LOWER_CASE_SCORE)
+
     def _is_given(self, word: str) -> bool:
         """Whether the word, or its part before a hyphen, is in the list, also in capitals."""
-        names = self._names
+        names = given_names()
         first = word.partition("-")[0]
         return word in names or first in names or (len(word) > 3 and word.isupper() and word.title() in names)

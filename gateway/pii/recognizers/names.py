@@ -6,18 +6,20 @@ from collections.abc import Iterator
 
 from gateway.pii.reading import Reading
 from gateway.pii.recognizers.base import Finding, Pattern, PatternRecognizer, Recognizer
+from gateway.pii.recognizers.plausible import NOT_NAMES, plausible
 
 NAMED_ENTITIES = ("PERSON", "ORGANIZATION", "GPE", "LOCATION", "DATE_TIME", "AGE", "STREET_ADDRESS", "ZIP_CODE")
 
 
 class ModelNamesRecognizer(Recognizer):
-    """Passes on what `Reading.named` holds."""
+    """Passes on what `Reading.named` holds, as far as it can be what it is said to be."""
 
     entities = NAMED_ENTITIES
 
     def find(self, reading: Reading) -> Iterator[Finding]:
         for name in reading.named:
-            yield Finding(name.start, name.end, name.entity, name.score)
+            for start, end in plausible(name.entity, reading.text, name.start, name.end):
+                yield Finding(start, end, name.entity, name.score)
 
 
 _WORD = r"\p{Lu}[\p{L}'’-]+"
@@ -46,8 +48,11 @@ class TitledPersonRecognizer(PatternRecognizer):
         Pattern(r"(?i)\bmy name(?:'s| is) ([a-z][a-z'-]{1,20}(?: [a-z][a-z'-]{1,20})?)(?:[.,;!?\n]|$| and\b)", 0.55, group=1),
     )
 
+    def validate(self, value: str) -> bool:
+        return value.split()[0].lower() not in NOT_NAMES
 
-_SURNAMES = (
+
+SURNAMES = (
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗郑梁谢宋唐许韩邓冯曹彭曾肖田董潘袁蔡蒋余于杜叶程魏苏吕丁任卢姚沈钟姜崔谭陆范汪廖石金韦贾夏付方邹熊白孟秦邱侯江尹薛闫段雷龙黎史陶贺毛郝顾龚邵万覃武钱戴严莫孔向汤温康施文牛樊葛邢安齐"
     "易乔伍庞颜倪庄聂章鲁岳翟殷詹申欧耿关兰焦俞左柳甘祝包宁尚符舒阮柯纪梅童凌毕单季裴霍涂成苗谷盛曲翁冉骆蓝路游辛靳管柴蒙鲍华喻祁蒲房滕屈饶解牟艾尤阳时穆农司卓古吉缪简车项连芦麦褚娄窦戚岑景党宫费卜冷晏席卫米柏宗瞿桂全佟应臧闵苟邬边卞姬师"
 )
@@ -62,13 +67,15 @@ class ChinesePersonRecognizer(PatternRecognizer):
         Pattern(
             rf"(?:我叫|叫做|名叫|我是|姓名[是为：:]? ?|联系人[是为：:]? ?|收件人[是为：:]? ?|患者[：:]? ?|"
             rf"客户[：:]? ?|经办人[：:]? ?|法定代表人[：:]? ?|户主[：:]? ?|"
-            rf"持卡人[：:]? ?|申请人[：:]? ?|原告[：:]? ?|被告[：:]? ?|病人[：:]? ?)((?:{_COMPOUND}|[{_SURNAMES}])\p{{Han}}{{1,2}}?)"
+            rf"持卡人[：:]? ?|申请人[：:]? ?|原告[：:]? ?|被告[：:]? ?|病人[：:]? ?|"
+            rf"车主[：:]? ?|业主[：:]? ?|房东[：:]? ?|租客[：:]? ?|乘客[：:]? ?|学生[：:]? ?|家长[：:]? ?|员工[：:]? ?|"
+            rf"寄件人[：:]? ?)((?:{_COMPOUND}|[{SURNAMES}])\p{{Han}}{{1,2}}?)"
             rf"(?:[，。,.、；;：:！!？?\s（(\"]|$|[，,]?(?:电话|手机|身份证|住|的|在|于|和|与|男|女|今年|年龄|出生))",
             0.85,
             group=1,
         ),
         Pattern(
-            rf"((?:{_COMPOUND}|[{_SURNAMES}])\p{{Han}}{{0,2}}?)"
+            rf"((?:{_COMPOUND}|[{SURNAMES}])\p{{Han}}{{0,2}}?)"
             r"(?:先生|女士|小姐|医生|大夫|护士|教授|老师|律师|法官|经理|主任|院长|总监|工程师|同学|警官)",
             0.75,
             group=1,

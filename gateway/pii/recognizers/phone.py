@@ -43,7 +43,7 @@ REGIONS = (
 )
 _CANDIDATE = r"(?:\+|\b00|\()?(?:\(?\+?\d{1,4}\)?[ ./-]{0,2}){1,7}\d{2,5}(?:[ ,;]{0,2}(?i:x|ext\.?|extension|分机|转) ?\d{1,6})?\b"
 _DATE_LIKE = compile_pattern(r"^(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2}))(?:[ T]\d.*)?$")
-_NO_PHONE = compile_pattern(r"(?i)(?:isbn|issn|version|v|ean|upc|rfc|sku|§|pages?|pp\.?)[ :#-]*(?:1[03])?[ :]*$")
+_NO_PHONE = compile_pattern(r"(?i)(?:isbn|issn|version|v|ean|upc|rfc|sku|p/?n|part(?: no\.?)?|lot|§|pages?|pp\.?)[ :#-]*(?:1[03])?[ :]*$")
 _YEARS = compile_pattern(r"^(?:1[89]|20)\d{2}\s?[-/.]\s?(?:1[89]|20)\d{2}$")
 _LOCAL = compile_pattern(r"^[2-9]\d{2}-\d{4}$")
 _DECIMAL = compile_pattern(r"^\d+\.\d+$")

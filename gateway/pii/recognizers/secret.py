@@ -20,13 +20,14 @@ class SecretRecognizer(PatternRecognizer):
     """Keys of services are sure by their prefix; a generic value must look random (Shannon entropy of its characters)."""
 
     entity = "SECRET"
+    verbatim = True
     patterns = (
         Pattern(
             r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?s:.+?)-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY"
             r"(?: BLOCK)?-----",
             1.0,
         ),
-        Pattern(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\]{16,}", 0.95),
+        Pattern(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\s|\\+[nr])*[A-Za-z0-9+/=]{16,}[A-Za-z0-9+/=\s\\]*", 0.95),
         Pattern(r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)?", 0.95),  # JWT, RFC 7519
         Pattern(r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ABIA|ACCA)[0-9A-Z]{16}\b", 0.95),  # AWS
         Pattern(r"\bAIza[0-9A-Za-z_-]{35}", 0.95),  # Google

@@ -6,7 +6,13 @@ from gateway.pii.recognizers.base import Pattern, PatternRecognizer
 
 US_STATES = (
     "AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA|RI|SC|SD|TN|TX|UT|"
-    "VT|VA|WA|WV|WI|WY|DC|PR|GU|VI|AS|MP"
+    "VT|VA|WA|WV|WI|WY|DC|PR|GU|VI|AS|MP|FM|MH|PW"
+)
+
+# A postcode's shape, where the lines around it say that it is one: 50674, SE-411 21, 97477-1234, SW1A 1AA, K1A 0B1, 1012 AB, 1000-205
+POSTCODE = (
+    r"(?:[A-Z]{1,2}[- ])?(?:\d{5}-\d{4}|\d{4,6}(?:-\d{3})?|\d{3} \d{2}|\d{2}-\d{3}|[A-Z]{1,2}\d[A-Z0-9]? ?\d[A-Z]{2}|"
+    r"[A-Z]\d[A-Z] ?\d[A-Z]\d|[A-Z]\d[\dW] ?[A-Z\d]{4}|\d{4} ?[A-Z]{2})"
 )
 
 

@@ -99,8 +99,10 @@ class Roster:
         if not lengths:
             return
         longest = max(lengths)
-        for first, unit in enumerate(cut):
-            if not _in_number(unit) or all(part.kind != "d" for part in cut[first : first + _FIRST_DIGIT]):
+        digits_at = [place for place, unit in enumerate(cut) if unit.kind == "d"]
+        for first in sorted({place - before for place in digits_at for before in range(_FIRST_DIGIT) if place >= before}):
+            unit = cut[first]
+            if not _in_number(unit):
                 continue
             if first and cut[first - 1].end == unit.start and cut[first - 1].kind == "w" and cut[first - 1].end - cut[first - 1].start == 1:
                 continue  # A4711 is another number than 4711

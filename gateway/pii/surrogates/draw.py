@@ -68,6 +68,10 @@ class Draws:
         """A draw that is the same for every value of the conversation (a common shift of dates)."""
         return Draw(self._key, b"llmos/shared")
 
+    def initials(self) -> Draw:
+        """The conversation's draw for the letters that stand for initials."""
+        return Draw(self._key, b"llmos/initials")
+
     def order(self, size: int) -> Iterator[int]:
         """Each index once, from a keyed start with a keyed step that is coprime to the size (double hashing)."""
         draw = self.at(0)

@@ -1,6 +1,6 @@
-"""Names for surrogates: uncommon as words of a text, plausible as names.
+"""Names for surrogates: uncommon as words of a text, plausible as names, and short for a model.
 
-Written for this project. No name here is a common English word, so that a name part in an answer ("Dear Astrid") can be told
+Written for this project. No name here is a common English word, so that a name part in an answer ("Dear Adrian") can be told
 from prose. A longer list is not needed: when a conversation has used a list up, names are joined by hyphens.
 """
 
@@ -13,29 +13,33 @@ def words(text: str) -> tuple[str, ...]:
 
 
 GIVEN_LATIN = words(
-    """Adrian Agnes Alina Alistair Amelia Anders Anton Arlene Astrid Audrey Barnaby Beatrix Benedict Bianca Brigitta Camille Caspar
-    Cecily Cedric Celeste Clara Conrad Cordelia Cornelius Cyrus Dagmar Damian Daphne Dariusz Desmond Dominic Dorothea Edgar Edith
-    Edmund Eileen Elena Elias Elise Emeric Emilia Erika Ernestine Esther Eugenia Evander Fabian Felicia Felix Fiona Florian
-    Frederica Freya Gareth Gemma Genevieve Gideon Greta Guinevere Gustav Gwendolyn Hector Hedwig Helena Henrietta Horatio Hugo
-    Ignatius Imogen Ingrid Irene Isadora Isolde Ivana Jarvis Joachim Jocelyn Jonas Judith Julian Juliana Katrin Kirsten Konstantin
-    Lavinia Leander Leonie Leopold Lionel Linnea Lorenz Lucian Lucinda Magnus Malcolm Marcel Margot Marisol Matilda Maxine Mildred
-    Minerva Mirabel Nadia Nathaniel Nikolai Noemi Octavia Orlando Oscar Oswald Ottilie Paloma Percival Petra Philippa Quentin Ramona
-    Raphael Regina Renata Roderick Rosalind Rowena Rufus Sabine Sebastian Selma Seraphina Sigrid Silvia Simone Stefan Sylvester
-    Tabitha Tamara Tatiana Thaddeus Theodora Tobias Ulrich Ursula Valentin Verena Viktor Vivian Waldemar Wilhelmina Winifred
-    Xenia Yolanda Yvonne Zelda"""
+    """Adrian Agnes Albert Alice Alina Amanda Amelia Anders Andrea Anthony Anton Arlene Audrey Barbara Barnaby Beatrix Benedict Bernard
+    Brenda Camille Carla Caroline Caspar Catherine Cecily Celeste Christina Christine Clara Colin Conrad Cordelia Cornelius Cynthia
+    Cyrus Dagmar Damian Deborah Dennis Derek Desmond Diana Dominic Dorothy Edgar Edith Edmund Eleanor Elena Elias Elise Ellen Emeric
+    Emilia Erik Erika Ernestine Esther Ethan Eugenia Evander Fabian Felicia Felix Fiona Florian Frances Frederica Freya Gabriel
+    Gareth Gemma Gerald Gregory Greta Gustav Gwen Hannah Harold Hector Hedwig Helen Helena Henrietta Horatio Howard Hugo Ian
+    Ignatius Imogen Ingrid Irene Isabel Isabella Ivana Janet Jeremy Joanna Joel Jonas Jonathan Joyce Judith Julian Juliana Karen
+    Katherine Katrin Keith Kenneth Kurt Lauren Lavinia Leander Leonard Leonie Leopold Linnea Lionel Lorenz Louise Lucas
+    Lucian Lucinda Magnus Malcolm Marcel Margaret Margot Marisol Martha Matilda Maxine Michelle Mildred Mirabel Monica Nadia
+    Nathan Nathaniel Neil Nicholas Nicole Nina Noemi Nora Octavia Oliver Olivia Orlando Oscar Oswald Paloma Pamela Patricia Patrick
+    Percival Petra Philip Philippa Quentin Rachel Ralph Ramona Raphael Raymond Rebecca Regina Renata Roland Ronald Rowena Sabine
+    Samantha Samuel Sandra Sebastian Selma Sharon Sigrid Silvia Simone Stefan Stephen Stuart Susan Sylvester Sylvia Tamara Teresa
+    Theodora Theodore Theresa Timothy Tobias Ulrich Ursula Valentin Vanessa Vera Victor Viktor Vincent Vivian Waldemar Walter Wendy
+    Wilfred Xavier Xenia Yolanda Yvonne Zachary Zelda"""
 )
 
 SURNAMES_LATIN = words(
-    """Abernathy Albrecht Almgren Ashworth Bainbridge Barlowe Beaumont Bellamy Bergstrom Blackwood Bramwell Brandt Brockhurst
-    Calloway Caldwell Carrington Castellano Chadwick Colborne Corwin Cranston Crawley Dalgaard Dalrymple Davenport Delacroix
-    Devereux Donnelly Drummond Dunmore Ellsworth Engstrom Fairbanks Falkner Farnsworth Fenwick Fitzroy Fjeldstad Forsythe
-    Galbraith Garrick Gillingham Goddard Grimaldi Gunderson Halvorsen Harcourt Hargrove Hathaway Haverford Hawthorne Hendricks
-    Hollister Holloway Huxley Ingram Ivanek Jarrett Jorgensen Kavanagh Kellerman Kensington Kirkland Kowalczyk Langford
-    Lascelles Lindqvist Lockhart Loxley Lundgren Macallister Maddox Marchetti Marchbanks Merriweather Montague Mortensen
-    Netherby Nordstrom Norwood Oakhurst Ostergaard Ottoway Palmgren Pemberton Pennington Prescott Pritchard Quimby Radcliffe
-    Ravenscroft Redfield Rosenthal Rutherford Sandoval Schumann Selwyn Sheridan Sinclair Stanhope Sutherland Svensson Talbot
-    Tennyson Thackeray Thornbury Tillman Trelawney Underhill Vandermeer Varga Villanueva Wainwright Wakefield Weatherby
-    Westbrook Whitaker Winslow Winthrop Woodhouse Wyndham Yarborough Zimmerman"""
+    """Abbott Abernathy Armstrong Ashworth Barnett Barrett Bellamy Bennett Bergstrom Blackwood Bradley Bramwell Brandt Brockhurst
+    Bryant Burke Caldwell Campbell Carrington Carroll Chadwick Clarke Colborne Coleman Collins Corwin Cranston Crawford Crawley
+    Cunningham Dalgaard Davidson Dawson Dixon Drummond Duncan Dunmore Elliott Ellsworth Engstrom Erickson Fairbanks Falkner Fenwick
+    Ferguson Fitzroy Fletcher Garrick Gibson Gilbert Goddard Hansen Harrison Hawkins Hawthorne Henderson Hendricks
+    Hoffman Hollister Holloway Hughes Huxley Ingram Irwin Isaacs Ivanek Jarrett Jenkins Jensen Johnston Kavanagh Kellerman Kirkland
+    Klein Lambert Langford Larsen Lockhart Lundgren Marchbanks Marchetti Marshall McCarthy McDonald Mitchell Montague
+    Montgomery Morrison Mortensen Murphy Myers Netherby Nichols Nordstrom Norris Norwood Oakhurst Olson Osborne Owens Patterson
+    Perkins Peterson Phillips Prescott Quimby Quinn Radcliffe Redfield Reynolds Richardson Robertson Rosenthal Russell Rutherford
+    Sandoval Schmidt Schneider Schumann Sheridan Simpson Sinclair Snyder Stevens Sullivan Talbot Tennyson Thompson Tillman
+    Underhill Underwood Upton Vandermeer Varga Vaughan Villanueva Wagner Wakefield Wallace Walsh Warren Watson Weatherby Weber
+    Westbrook Whitaker Whitney Wilkins Willis Winslow Winthrop Woodhouse Yarborough Yates Zeller Zimmerman"""
 )
 
 GIVEN_CYRILLIC = words(

@@ -1,9 +1,11 @@
 """Surrogate names, word by word, so that related names agree.
 
-"Sarah Connor" and "Dr. Connor" share the surname's surrogate because the vault maps each word of a name to one word of a list, one to
-one, throughout a conversation. Titles, particles, spacing and punctuation stay; an initial becomes another letter. Lists exist
-for Latin, Han and Cyrillic script; names of other scripts have no surrogate and get a placeholder. Han names map the surname
-and the given name. It does NOT keep a name's gender or culture.
+"Sarah Connor" and "Dr. Connor" share the surname's surrogate because the vault maps each word of a name to one word of a list,
+one to one, throughout a conversation. Titles, particles, spacing and punctuation stay; an initial becomes another letter, the
+one that the surrogates of names with this initial begin with (where a list has no name of that letter, they begin with
+another). So a surrogate tells, beside the others of its conversation, whose initials are the same. Lists exist for Latin, Han
+and Cyrillic script; names of other scripts have no surrogate and get a placeholder. Han names map the surname and the given
+name. It does NOT keep a name's gender or culture.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.pii.surrogates.base import like_case
-from gateway.pii.surrogates.draw import Draw, Draws
+from gateway.pii.surrogates.draw import Draws
 from gateway.pii.surrogates.name_lists import (
     COMPOUND_SURNAMES_HAN,
     GIVEN_CYRILLIC,
@@ -81,15 +83,23 @@ def name_words(value: str) -> list[NameWord] | None:
 
 
 def word_candidates(word: NameWord, draws: Draws) -> Iterator[str]:
-    """List words in keyed order, then pairs of them, joined by a hyphen (Han: written together)."""
+    """List words in keyed order, then pairs of them, joined by a hyphen (Han: written together).
+
+    In Latin script those that begin with the letter of the word's initial come first, so that "S. Connor" agrees with "Sarah Connor".
+    """
     pool, joint = _pool(word)
-    for index in draws.order(len(pool)):
-        yield pool[index]
+    names = [pool[index] for index in draws.order(len(pool))]
+    agreeing = names
+    if word.text[0] < "\u0250":
+        letter = initial_letter(word.text[0].upper(), draws)
+        agreeing = [name for name in names if name[0] == letter] or names
+    yield from agreeing
     for probe in range(1, 65):
         draw = draws.at(probe)
-        first, second = draw.pick(pool), draw.pick(pool)
+        first, second = draw.pick(agreeing), draw.pick(pool)
         if first != second:
             yield f"{first}{joint}{second}"
+    yield from (name for name in names if name not in agreeing)
 
 
 def render_name(value: str, words: Sequence[NameWord], tokens: Sequence[str]) -> str:
@@ -99,9 +109,9 @@ def render_name(value: str, words: Sequence[NameWord], tokens: Sequence[str]) ->
     return value
 
 
-def initial_letter(letter: str, key: bytes) -> str:
+def initial_letter(letter: str, draws: Draws) -> str:
     """Another letter of A to Z: a keyed permutation without fixed points, the same throughout a conversation."""
-    draw = Draw(key, b"llmos/initials")
+    draw = draws.initials()
     cycle = list(_ALPHABET)
     for index in range(len(cycle) - 1, 0, -1):  # Sattolo's algorithm gives one cycle, so that no letter stays
         other = draw.below(index)

@@ -19,6 +19,7 @@ from gateway.pii.surrogates.name_lists import GIVEN_LATIN, SURNAMES_LATIN
 
 _PROBES = 64
 _DOMAINS = ("example.com", "example.net", "example.org")
+_MAIL_DOMAIN = "example.com"  # small models write it in place of the other two
 _IPV4_NETS = ("192.0.2", "198.51.100", "203.0.113")
 _HEX = "0123456789abcdef"
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)?(?:(?P<login>[^/@\s]*)@)?(?P<host>[^/:?#\s]+)(?P<rest>.*)", re.DOTALL)
@@ -40,7 +41,7 @@ class EmailAddress:
         for probe in range(_PROBES):
             draw = draws.at(probe)
             number = str(draw.between(2, 99)) if probe >= _PROBES // 2 else ""
-            yield f"{draw.pick(GIVEN_LATIN)}.{draw.pick(SURNAMES_LATIN)}{number}@{draw.pick(_DOMAINS)}".lower()
+            yield f"{draw.pick(GIVEN_LATIN)}.{draw.pick(SURNAMES_LATIN)}{number}@{_MAIL_DOMAIN}".lower()
 
     def render(self, token: str, value: str) -> str:
         return like_case(token, value)
@@ -63,12 +64,12 @@ def _from_names(local: str, names: Mapping[str, str], draw: Draw) -> str | None:
             out.append(first[0].lower() + names[part[1:]].lower())
             found = True
         elif len(part) == 1 and part.isalpha():
-            out.append(draw.pick(GIVEN_LATIN)[0].lower())
+            out.append(next((new for old, new in names.items() if old[0] == part), draw.pick(GIVEN_LATIN))[0].lower())
         elif part.isalpha():
             return None
         else:
             out.append("".join(chr(48 + draw.below(10)) if ch in "0123456789" else ch for ch in part))
-    return f"{''.join(out)}@{draw.pick(_DOMAINS)}" if found else None
+    return f"{''.join(out)}@{_MAIL_DOMAIN}" if found else None
 
 
 class IpAddress:

@@ -101,14 +101,14 @@ async def put(client: httpx.AsyncClient, source: str, etag: str | None = None) -
 
 async def test_a_policy_is_made_changed_and_rolled_back(clients: Any) -> None:
     admin = clients["policy_admin"]
-    first = await put(admin, "id: p\nlanguages: [en]\n")
+    first = await put(admin, "id: p\nentities: {}\nlanguages: [en]\n")
     assert first.status_code == 200
     stale = first.headers["etag"]
-    changed = await put(admin, "id: p\nlanguages: [zh]\n", stale)
+    changed = await put(admin, "id: p\nentities: {}\nlanguages: [zh]\n", stale)
     assert changed.json()["version"] == 2
-    conflict = await put(admin, "id: p\n", stale)
+    conflict = await put(admin, "id: p\nentities: {}\n", stale)
     assert (conflict.status_code, conflict.json()["error"]["code"]) == (412, "edit_conflict")
-    difference = (await admin.post("/policies/diff", json={"source": "id: p\nlanguages: [en]\n"})).json()["data"]
+    difference = (await admin.post("/policies/diff", json={"source": "id: p\nentities: {}\nlanguages: [en]\n"})).json()["data"]
     assert difference == [{"path": "languages", "kind": "changed", "before": ["zh"], "after": ["en"]}]
     back = await admin.post("/policies/p/rollback/1", json={"reason": "was right"})
     assert back.json()["version"] == 3
@@ -117,7 +117,7 @@ async def test_a_policy_is_made_changed_and_rolled_back(clients: Any) -> None:
     assert [entry["version"] for entry in (await admin.get("/policies/p/history")).json()["data"]] == [3, 2, 1]
 
 
-@pytest.mark.parametrize("source", ["id: p\nlimts: {}\n", "id: p\n\tx", "id: other\n", "id: p\nextends: q\n"])
+@pytest.mark.parametrize("source", ["id: p\nlimts: {}\n", "id: p\n\tx", "id: other\nentities: {}\n", "id: p\nextends: q\n"])
 async def test_a_bad_policy_is_refused_and_nothing_changes(clients: Any, parts: AdminParts, source: str) -> None:
     assert (await put(clients["policy_admin"], source)).status_code in (400, 422)
     assert await parts.policies.all() == []
@@ -208,11 +208,11 @@ async def test_a_tenant_has_a_name_that_the_audit_can_carry(parts: AdminParts, t
 
 
 async def test_each_refusal_has_a_record(clients: Any, parts: AdminParts) -> None:
-    etag = (await put(clients["policy_admin"], "id: p\n")).headers["etag"]
-    await put(clients["policy_admin"], "id: p\nlanguages: [en]\n", etag)
+    etag = (await put(clients["policy_admin"], "id: p\nentities: {}\n")).headers["etag"]
+    await put(clients["policy_admin"], "id: p\nentities: {}\nlanguages: [en]\n", etag)
     refused = {
         "forbidden": await clients["auditor"].get("/keys"),
-        "edit_conflict": await put(clients["policy_admin"], "id: p\n", etag),
+        "edit_conflict": await put(clients["policy_admin"], "id: p\nentities: {}\n", etag),
         "invalid_policy": await put(clients["policy_admin"], "id: p\nlimts: {}\n", etag),
     }
     ids = {record.role: record.key_id for record in await parts.keys.all()}
@@ -242,7 +242,7 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(clients: An
 
     refused = await clients["policy_admin"].put("/policies/p", content=endless(), headers={"content-type": "application/json"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (413, "request_too_large")
-    oversize = await put(clients["policy_admin"], "id: p\ndescription: " + "x" * 300_000)
+    oversize = await put(clients["policy_admin"], "id: p\nentities: {}\ndescription: " + "x" * 300_000)
     assert (oversize.status_code, oversize.json()["error"]["code"]) == (422, "invalid_policy")
 
 

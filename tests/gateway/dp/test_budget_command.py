@@ -16,6 +16,7 @@ from policies.dp import Budget
 POLICY = """
 id: {id}
 match: {{tenants: [{tenant}]}}
+entities: {{}}
 dp:
   mechanism: {{kind: token, clip: 4.0, temperature: 1.0, max_tokens: 10}}
   budget: {{epsilon: 10.0}}

@@ -77,6 +77,22 @@ TRUE = [
     ("CN_LICENSE_PLATE", "车牌京A12345", "京A12345"),
     ("PERSON", "我叫张伟，", "张伟"),
     ("PERSON", "ask Dr. Connor", "Connor"),
+    ("PERSON", "E-17,Kowalczyk,day shift", "Kowalczyk"),
+    ("PERSON", "the Baumgartners moved", "Baumgartners"),
+    ("PERSON", "tell priyanka i said hi, and kasimir", "kasimir"),
+    ("GPE", "We drove to Viana do Castelo.", "Viana do Castelo"),
+    ("GPE", "born in Florence, raised elsewhere", "Florence"),
+    ("GPE", "offices in the UK and the USA", "USA"),
+    ("GPE", "she moved to szczecin", "szczecin"),
+    ("STREET_ADDRESS", "PSC 1234, Box 12345\nAPO AE 09012", "PSC 1234, Box 12345\nAPO AE 09012"),
+    ("STREET_ADDRESS", "Vodičkova 30\n110 00 Praha", "Vodičkova 30\n110 00 Praha"),
+    ("STREET_ADDRESS", "44 Ridgeview\nAustin, TX 78701", "44 Ridgeview\nAustin, TX 78701"),
+    ("STREET_ADDRESS", "Calle 114 # 48-3 Sur", "Calle 114 # 48-3 Sur"),
+    ("STREET_ADDRESS", "it is Suite 762", "Suite 762"),
+    ("STREET_ADDRESS", "上海静安区南京西路 1266 号 20 楼", "静安区南京西路 1266 号 20 楼"),
+    ("STREET_ADDRESS", "住在北京市朝阳区建国路88号3栋2单元1204", "北京市朝阳区建国路88号3栋2单元1204"),
+    ("ORGANIZATION", "他在华泰通安科技有限公司上班", "华泰通安科技有限公司"),
+    ("SECRET", "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF", "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF"),
 ]
 
 NEAR_MISS = [
@@ -103,6 +119,13 @@ NEAR_MISS = [
     ("MEDICAL_RECORD", "call 943 476 5919"),
     ("CN_MOBILE", "12345678901"),
     ("CN_USCC", "91350100M000100Y44"),
+    ("GPE", "Reading is fun, and Victoria agrees"),
+    ("GPE", "a mobile phone in may"),
+    ("PERSON", "Docker, Kafka and Ansible in Azure"),
+    ("PERSON", "Dear Sir or Madam, dear Customer"),
+    ("ORGANIZATION", "这家公司和那家医院"),
+    ("SECRET", "-----BEGIN PRIVATE KEY-----\nI only see this line of the file"),
+    ("STREET_ADDRESS", "room 12 is warm, level 5 is not"),
 ]
 
 HOSTILE = [

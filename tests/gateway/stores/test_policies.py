@@ -42,8 +42,8 @@ async def test_nothing_serves_before_a_policy_is_applied(store: ValkeyPolicies) 
 
 
 async def test_a_version_says_who_when_and_why(store: ValkeyPolicies) -> None:
-    await put(store, "id: p\n")
-    await store.apply("id: p\nlanguages: [en]\n", author="bo", reason="English only", if_match="*")
+    await put(store, "id: p\nentities: {}\n")
+    await store.apply("id: p\nentities: {}\nlanguages: [en]\n", author="bo", reason="English only", if_match="*")
     new, old = await store.history("p")
     assert (new.version, new.author, new.reason, new.policy.languages) == (2, "bo", "English only", ("en",))
     assert (old.version, old.author) == (1, "ann")
@@ -51,21 +51,21 @@ async def test_a_version_says_who_when_and_why(store: ValkeyPolicies) -> None:
 
 
 async def test_of_two_edits_of_one_version_the_second_is_refused(store: ValkeyPolicies) -> None:
-    etag = await put(store, "id: p\n")
-    await put(store, "id: p\nlanguages: [en]\n", etag)
+    etag = await put(store, "id: p\nentities: {}\n")
+    await put(store, "id: p\nentities: {}\nlanguages: [en]\n", etag)
     with pytest.raises(EditConflict, match="version 2"):
-        await put(store, "id: p\nlanguages: [zh]\n", etag)
+        await put(store, "id: p\nentities: {}\nlanguages: [zh]\n", etag)
     with pytest.raises(EditConflict, match="exists already"):
-        await put(store, "id: p\n")
+        await put(store, "id: p\nentities: {}\n")
     with pytest.raises(EditConflict, match="does not exist"):
-        await put(store, "id: new\n", "*")
+        await put(store, "id: new\nentities: {}\n", "*")
     assert (await store.get("p")).policy.languages == ("en",)
 
 
 async def test_of_many_edits_at_once_exactly_one_wins(redis: Redis) -> None:
     async with ValkeyPolicies(redis) as one, ValkeyPolicies(redis) as two:
-        etag = await put(one, "id: p\n")
-        edits = [put(replica, f"id: p\ndescription: edit {i}\n", etag) for i in range(10) for replica in (one, two)]
+        etag = await put(one, "id: p\nentities: {}\n")
+        edits = [put(replica, f"id: p\nentities: {{}}\ndescription: edit {i}\n", etag) for i in range(10) for replica in (one, two)]
         results = await asyncio.gather(*edits, return_exceptions=True)
         assert sum(isinstance(result, str) for result in results) == 1
         assert all(isinstance(result, str | EditConflict) for result in results)
@@ -78,11 +78,11 @@ async def test_of_many_edits_at_once_exactly_one_wins(redis: Redis) -> None:
         ("id: p\nentities: {PERSON: {acton: mask}}\n", "did you mean 'action'"),
         ("id: p\nextends: q\n", "circle"),
         ("id: p\n  languages: [en\n", "not YAML"),
-        ("id: p\ndescription: " + "x" * 300_000, "larger than"),
+        ("id: p\nentities: {}\ndescription: " + "x" * 300_000, "larger than"),
     ],
 )
 async def test_a_bad_policy_never_replaces_a_good_one(store: ValkeyPolicies, bad: str, says: str) -> None:
-    await put(store, "id: p\n")
+    await put(store, "id: p\nentities: {}\n")
     await put(store, "id: q\nextends: p\nmatch: {tenants: [acme]}\n")
     with pytest.raises(InvalidPolicy, match=says):
         await put(store, bad, "*")
@@ -90,15 +90,15 @@ async def test_a_bad_policy_never_replaces_a_good_one(store: ValkeyPolicies, bad
 
 
 async def test_a_policy_that_would_tie_is_refused(store: ValkeyPolicies) -> None:
-    await put(store, "id: p\nmatch: {tenants: [acme, other]}\n")
+    await put(store, "id: p\nentities: {}\nmatch: {tenants: [acme, other]}\n")
     with pytest.raises(InvalidPolicy, match="'p' already serves"):
-        await put(store, "id: q\nmatch: {tenants: [acme]}\n")
-    await put(store, "id: q\nmatch: {tenants: [acme], models: [m]}\n")
+        await put(store, "id: q\nentities: {}\nmatch: {tenants: [acme]}\n")
+    await put(store, "id: q\nentities: {}\nmatch: {tenants: [acme], models: [m]}\n")
 
 
 async def test_rollback_writes_the_old_source_as_a_new_version(store: ValkeyPolicies) -> None:
-    await put(store, "id: p\nlanguages: [en]\n")
-    await put(store, "id: p\nlanguages: [zh]\n", "*")
+    await put(store, "id: p\nentities: {}\nlanguages: [en]\n")
+    await put(store, "id: p\nentities: {}\nlanguages: [zh]\n", "*")
     back = await store.rollback("p", 1, author="cy", reason="")
     assert (back.version, back.policy.languages, back.reason) == (3, ("en",), "rollback to version 1")
     with pytest.raises(NotFound, match="no version 9"):
@@ -115,12 +115,12 @@ async def test_rollback_gives_what_the_version_meant_even_where_its_base_has_cha
 
 
 async def test_a_removed_policy_serves_no_more_and_keeps_its_history(store: ValkeyPolicies) -> None:
-    etag = await put(store, "id: p\n")
+    etag = await put(store, "id: p\nentities: {}\n")
     await store.remove("p", author="ann", reason="gone", if_match=etag)
     with pytest.raises(PolicyRefusal):
         await store.resolve(ALICE, "m", PATH)
     assert [entry.removed for entry in await store.history("p")] == [True, False]
-    await put(store, "id: p\n")
+    await put(store, "id: p\nentities: {}\n")
     assert (await store.get("p")).version == 3
 
 
@@ -130,7 +130,7 @@ async def test_a_check_can_refuse_a_policy_before_it_is_written(redis: Redis) ->
 
     async with ValkeyPolicies(redis, checks=(refuse,)) as store:
         with pytest.raises(InvalidPolicy, match="floor"):
-            await put(store, "id: p\n")
+            await put(store, "id: p\nentities: {}\n")
         assert await store.all() == []
 
 
@@ -151,7 +151,7 @@ async def test_the_other_replica_obeys_within_a_second_and_a_request_keeps_its_v
 
 async def test_polling_finds_a_change_whose_message_was_lost(redis: Redis) -> None:
     async with ValkeyPolicies(redis, poll_s=0.1) as one, ValkeyPolicies(redis, poll_s=0.1) as two:
-        await put(one, "id: p\n")
+        await put(one, "id: p\nentities: {}\n")
         entry = (await two.get("p")).to_json().replace('"description": ""', '"description": "written behind"')
         await redis.hset(CURRENT, "p", entry)  # a write without its publish
         await redis.incr(GENERATION)
@@ -162,7 +162,7 @@ async def test_polling_finds_a_change_whose_message_was_lost(redis: Redis) -> No
 
 
 async def test_what_this_version_cannot_read_does_not_replace_what_it_could(redis: Redis, store: ValkeyPolicies) -> None:
-    await put(store, "id: p\n")
+    await put(store, "id: p\nentities: {}\n")
     await redis.hset(CURRENT, "p", b'{"version": 2, "policy": {"schema_version": 99}}')
     await redis.incr(GENERATION)
     await redis.publish(CHANNEL, b"?")
@@ -177,7 +177,7 @@ async def test_without_the_store_nothing_serves_and_it_recovers_by_itself(tmp_pa
     first = server()
     first.start()
     async with Redis(unix_socket_path=str(tmp_path / "s")) as client, ValkeyPolicies(client, poll_s=0.1, max_age_s=0.2) as store:
-        await put(store, "id: p\n")
+        await put(store, "id: p\nentities: {}\n")
         first.stop()
         await asyncio.sleep(0.3)
         with pytest.raises(StoreUnavailable):

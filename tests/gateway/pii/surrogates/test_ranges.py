@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from gateway.pii.surrogates import generator_for
 from gateway.pii.surrogates.draw import Draws
-from gateway.pii.surrogates.names import initial_letter, name_words
+from gateway.pii.surrogates.name_lists import GIVEN_LATIN, SURNAMES_LATIN
+from gateway.pii.surrogates.names import initial_letter, name_words, word_candidates
 from gateway.pii.surrogates.numbers import iban_valid, luhn_valid, resident_check, uscc_check
 
 KEYS = st.binary(min_size=32, max_size=32)
@@ -140,9 +141,22 @@ def test_secrets_keep_alphabet_length_and_prefix(key, length):
 @given(key=KEYS)
 def test_initials_are_a_permutation_without_fixed_points(key):
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    images = [initial_letter(letter, key) for letter in letters]
+    images = [initial_letter(letter, Draws(key, b"")) for letter in letters]
     assert sorted(images) == list(letters)
     assert all(a != b for a, b in zip(images, letters, strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(key=KEYS, name=st.sampled_from(["Sarah Connor", "Zoë Quist", "Ivan Novak"]))
+def test_a_names_surrogate_begins_with_the_letter_that_stands_for_its_initial(key, name):
+    for word in name_words(name):
+        candidates = list(word_candidates(word, Draws(key, word.canonical.encode())))
+        letter = initial_letter(word.text[0], Draws(key, b""))
+        pool = GIVEN_LATIN if word.role == "given" else SURNAMES_LATIN
+        if any(entry.startswith(letter) for entry in pool):
+            assert candidates[0].startswith(letter)
+        assert set(pool) <= set(candidates)
+        assert not any(entry in candidates[index + 1 :] for index, entry in enumerate(candidates[:8]) if "-" not in entry)
 
 
 @settings(max_examples=60, deadline=None)
