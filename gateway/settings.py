@@ -89,6 +89,14 @@ class Settings(BaseModel):
     pkcs11_token: str = Field("llmos", description="The label of the HSM's token.")
     pkcs11_key: str = Field("llmos-key-ring", description="The label of the AES key in the token.")
     pkcs11_pin: SecretStr | None = Field(None, description="The user PIN of the token.")
+    transit_url: str | None = Field(
+        None,
+        description="A key service with Vault's transit API: the mount, such as https://vault.example:8200/v1/transit. "
+        "With it the master key file is sealed by a key there.",
+    )
+    transit_key: str = Field("llmos-key-ring", pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="The name of the key at the key service.")
+    transit_token: SecretStr | None = Field(None, description="The token that the key service asks for.")
+    transit_ca_file: Path | None = Field(None, description="Authorities in PEM for the key service. Unset: the system's.")
     dev_key: SecretStr | None = Field(None, description="An API key for local use; refused in production.")
 
     otlp_endpoint: str | None = Field(
@@ -143,6 +151,18 @@ class Settings(BaseModel):
                 raise ValueError("dev_key is for one's own machine; unset LLMOS_DEV_KEY and issue keys with `llmos keys`")
             if self.master_key_file is None and self.master_key is None:
                 raise ValueError("production needs LLMOS_MASTER_KEY_FILE, a file kept apart from the data directory")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_whole_envelope(self) -> Self:
+        if self.transit_url is None:
+            return self
+        if self.pkcs11_module is not None:
+            raise ValueError("one of LLMOS_PKCS11_MODULE and LLMOS_TRANSIT_URL seals the key ring; unset the other")
+        if self.transit_token is None:
+            raise ValueError("LLMOS_TRANSIT_URL needs LLMOS_TRANSIT_TOKEN or LLMOS_TRANSIT_TOKEN_FILE")
+        if not self.transit_url.startswith("https://"):
+            raise ValueError("LLMOS_TRANSIT_URL must begin with https://: the key ring passes through it")
         return self
 
     @model_validator(mode="after")

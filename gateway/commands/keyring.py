@@ -20,7 +20,7 @@ from gateway.commands._administer import administer, operator
 from gateway.errors import StoreUnavailable
 from gateway.pii.key_source import FileSource
 from gateway.pii.keyring import KeyRing, KeyRingError
-from gateway.serving.keys import hsm, key_source
+from gateway.serving.keys import envelope, key_source
 from gateway.serving.store import store_address
 from gateway.settings import Settings
 from gateway.stores.connection import connect
@@ -34,18 +34,18 @@ EXIT_FAILED = 1
 
 @app.command()
 def init() -> None:
-    """Make a ring where there is none: in LLMOS_MASTER_KEY_FILE, sealed by the HSM where one is named."""
+    """Make a ring where there is none: in LLMOS_MASTER_KEY_FILE, sealed by the HSM or the key service where one is named."""
 
     def work(settings: Settings) -> None:
         source = key_source(settings)
         if settings.master_key_path.exists():
             raise KeyRingError(f"{settings.master_key_path} stands already; a new ring would make what the old one wrapped unreadable")
-        envelope = hsm(settings)
-        if envelope is not None:
+        sealing = envelope(settings)
+        if sealing is not None:
             try:
-                envelope.create_key()
+                sealing.create_key()
             except KeyRingError as error:
-                typer.echo(f"{error}; it is used")
+                typer.echo(f"no key was made ({error}); the one that stands there is used")
         ring = source.load_or_create()
         typer.echo(f"{settings.master_key_path}: {ring.current_id}")
 
@@ -115,13 +115,16 @@ def reencrypt() -> None:
 
 @app.command()
 def seal() -> None:
-    """Seal a ring that lies in clear under the HSM's key. The clear file is overwritten; copies and backups of it are not."""
+    """Seal a ring that lies in clear, under the key of the HSM or the key service.
+
+    The clear file is overwritten; copies and backups of it are not.
+    """
 
     def work(settings: Settings) -> None:
-        envelope = hsm(settings)
-        if envelope is None:
-            raise KeyRingError("no HSM is named: set LLMOS_PKCS11_MODULE, LLMOS_PKCS11_TOKEN and LLMOS_PKCS11_PIN_FILE")
-        FileSource(settings.master_key_path, envelope).save(KeyRing.load(settings.master_key_path))
+        sealing = envelope(settings)
+        if sealing is None:
+            raise KeyRingError("nothing seals: set LLMOS_PKCS11_MODULE, _TOKEN and _PIN_FILE, or LLMOS_TRANSIT_URL and _TOKEN_FILE")
+        FileSource(settings.master_key_path, sealing).save(KeyRing.load(settings.master_key_path))
         typer.echo(f"{settings.master_key_path} is sealed")
 
     _run(work)

@@ -1,8 +1,8 @@
 """Where the key ring is kept: a file, a secret of the environment, or a file that a key outside this machine seals.
 
-An `Envelope` is the interface to such a key: an HSM by PKCS#11 (gateway.serving.pkcs11_envelope), or a cloud's KMS, whose adapter has
-the same two methods. The ring is opened once, at start, and then lives in memory: an envelope protects it at rest, not from who reads
-the running process.
+An `Envelope` is the interface to such a key: an HSM by PKCS#11 (gateway.serving.pkcs11_envelope), or a key service with Vault's transit
+API (gateway.serving.transit_envelope). An adapter for another KMS has the same two methods. The ring is opened once, at start, and then
+lives in memory: an envelope protects it at rest, not from who reads the running process.
 """
 
 from __future__ import annotations

@@ -123,7 +123,15 @@ class LanguageModels(NlpEngine):
         return readings
 
     def _read_latin(self, texts: list[str]) -> list[list[tuple[int, int, tuple[str, float]]]]:
-        """What both models name in each text. One tokenizer's tokens serve both."""
+        """What both models name in each text. One tokenizer's tokens serve both.
+
+        spaCy keeps every word that it meets for as long as its vocabulary lives. What is met inside the zone is forgotten with it, so that
+        no word of a caller stays in this process, and it does not grow.
+        """
+        with self._spacy.memory_zone():
+            return self._named_by_both(texts)
+
+    def _named_by_both(self, texts: list[str]) -> list[list[tuple[int, int, tuple[str, float]]]]:
         tokens = [self._spacy.make_doc(text) for text in texts]
         found: list[list[tuple[int, int, tuple[str, float]]]] = [[] for _ in texts]
         for labels, pipeline, docs in ((_OWN_LABELS, self._own, [doc.copy() for doc in tokens]), (_SPACY_LABELS, self._spacy, tokens)):

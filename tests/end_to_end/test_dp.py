@@ -215,4 +215,4 @@ def test_a_policy_whose_leaf_has_no_mechanism_is_not_applied(before_echo: Any) -
     bare = {"kind": "structured", "json_schema": {"type": "object", "properties": {"a": {"type": "number", "minimum": 0, "maximum": 1}}}}
     with pytest.raises(Exception, match="without a mechanism"):
         client_under(before_echo, bare)
-    assert httpx.get(before_echo.url + "/readyz", timeout=5).status_code == 200
+    assert httpx.get(before_echo.url + "/readyz", timeout=60).status_code == 200

@@ -120,7 +120,7 @@ def test_no_canary_stands_in_a_log_a_metric_an_error_or_the_store(before_echo: A
         list(ask(client, "cut", stream=True))
     places["a broken stream"] = str(broken_off.value)
     time.sleep(1.2)  # the append-only file is flushed every second
-    places["metrics"] = httpx.get(before_echo.url + "/metrics").text
+    places["metrics"] = httpx.get(before_echo.url + "/metrics", timeout=60).text
     for path in sorted(before_echo.data_dir.rglob("*")):
         if path.is_file():
             places[str(path.relative_to(before_echo.data_dir))] = path.read_bytes().decode("latin-1")
@@ -130,7 +130,7 @@ def test_no_canary_stands_in_a_log_a_metric_an_error_or_the_store(before_echo: A
         for value in CANARIES.values():
             assert value not in content, place
             assert value.replace(" ", "").replace("-", "") not in content, place
-    assert httpx.get(before_echo.url + "/readyz").status_code == 200
+    assert httpx.get(before_echo.url + "/readyz", timeout=60).status_code == 200
 
 
 @pytest.mark.vllm

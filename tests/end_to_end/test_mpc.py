@@ -59,6 +59,6 @@ def test_the_caller_s_values_come_back_and_stand_in_no_log(gateway: Any, config:
     assert len(logs) == 4
     for log in logs:
         assert name not in log.read_text()
-    metrics = httpx.get(gateway.url + "/metrics").text
+    metrics = httpx.get(gateway.url + "/metrics", timeout=60).text
     assert 'llmos_values_total{action="surrogate",entity="PERSON"}' in metrics
     assert 'llmos_routed_total{route="mpc"}' in metrics

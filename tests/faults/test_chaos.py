@@ -193,8 +193,11 @@ def test_no_fault_breaks_a_promise(tmp_path, deploy_tiny_mpc):
                 history.append((kind, time.monotonic() - mended_s))
                 time.sleep(dice.uniform(0.5, 2))
         await_true(lambda: gateway.answers("/readyz"), RECOVERY_S, "not ready at the end")
-        time.sleep(3)  # the spools are replayed within a second
         kinds, broken, balances = asyncio.run(audit_of(store, gateway))
+        end_s = time.monotonic() + 30  # the spools are replayed within a second of the store's return
+        while time.monotonic() < end_s and any("outcome" not in kinds.get(each, ()) for each in tally.served_ids):
+            time.sleep(1)
+            kinds, broken, balances = asyncio.run(audit_of(store, gateway))
         status = gateway.stop()
     without_admission = [each for each in tally.served_ids if "admission" not in kinds.get(each, ())]
     without_outcome = [each for each in tally.served_ids if "outcome" not in kinds.get(each, ())]

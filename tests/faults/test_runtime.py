@@ -67,8 +67,8 @@ def test_a_stop_lets_a_stream_finish_and_says_503_to_the_load_balancer(tmp_path,
     stream = client.chat.completions.create(model="echo-200", messages=[{"role": "user", "content": TEXT * 2}], stream=True)
     pieces = [next(iter(stream))]
     gateway.signal(signal.SIGTERM)
-    await_true(lambda: httpx.get(gateway.url + "/readyz").status_code == 503, 9, "a load balancer is not told")
-    ready = httpx.get(gateway.url + "/readyz")
+    await_true(lambda: httpx.get(gateway.url + "/readyz", timeout=60).status_code == 503, 9, "a load balancer is not told")
+    ready = httpx.get(gateway.url + "/readyz", timeout=60)
     assert (ready.status_code, ready.json()["status"], ready.headers["connection"]) == (503, "stopping", "close")
     assert ask(gateway.client()) == TEXT, "during the delay requests are still served"
     pieces += list(stream)
@@ -133,7 +133,7 @@ def test_a_killed_or_paused_worker_is_replaced_and_the_metrics_are_the_sum(tmp_p
                 body = {"model": "echo", "messages": [{"role": "user", "content": TEXT}]}
                 reply = client.post(gateway.url + "/v1/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"})
                 assert reply.status_code == 200
-        page = httpx.get(gateway.url + "/metrics").text
+        page = httpx.get(gateway.url + "/metrics", timeout=60).text
         assert 'llmos_requests_total{api="chat.completions",outcome="ok"} 6.0' in page
         os.kill(killed, signal.SIGKILL)
         await_true(lambda: killed not in gateway.workers() and len(gateway.workers()) == 2, 60, "the killed worker was not replaced")

@@ -24,6 +24,17 @@ def test_texts_read_together_are_read_as_one_by_one(detector: TextDetector) -> N
     assert detector.detect_all(texts, policy) == [detector.detect(text, policy) for text in texts]
 
 
+def test_no_word_of_a_text_stays_in_the_process(detector: TextDetector) -> None:
+    policy = Policy(id="all", entities={entity: EntityRule() for entity in ENTITIES})
+    vocabulary = detector._models._spacy.vocab
+    detector.detect("Dear Sarah, thank you.", policy)
+    words = len(vocabulary.strings)
+    assert detector.detect("I am Sarah Qwrtzplk, zxqvbnmw lives in Boston, ask qpwoeiru.", policy)
+    assert len(vocabulary.strings) == words
+    assert "Qwrtzplk" not in vocabulary.strings
+    assert "zxqvbnmw" not in vocabulary.strings
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
