@@ -29,6 +29,7 @@ class VllmServer:
     served_name: str = "smollm2"
     max_model_len: int = 2048
     max_lora_rank: int = 16
+    max_loras: int = 4  # in one batch: the served version, its canary, one that drains, one to spare (vLLM's own is 1)
     kv_cache_gib: int = 1
     logits_processors: Sequence[str] = (PRIVATE_SAMPLING,)  # MODULE:CLASS
     plugin_path: Path | None = PLUGIN_PATH  # goes to PYTHONPATH, for the same
@@ -58,6 +59,7 @@ class VllmServer:
             *("--generation-config", "vllm"),  # sampling defaults are vLLM's, not a file's
             "--enable-lora",
             *("--max-lora-rank", str(self.max_lora_rank)),
+            *("--max-loras", str(self.max_loras)),
             "--enable-auto-tool-choice",
             *("--tool-call-parser", "hermes"),
             *processors,
