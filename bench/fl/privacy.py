@@ -12,6 +12,7 @@ from federated_trainer.dp.secure_random import SecureRandom
 
 DELTA = 1e-5
 RATE, CLIP, ROUNDS, STEPS, SAMPLING = 1.0, 1.0, 10, 4, 0.25
+_FRACTION_BITS = 12  # a client's noise at a multiplier of 4 is then still within what the exact sampler draws
 
 
 def subject_level(epsilon: float | None, seed: int) -> float:
@@ -46,7 +47,8 @@ def client_level(noise_multiplier: float, seed: int, *, adaptive: bool, clients:
     task = digits(clients, seed, iid=True)
     w, clip, rho = start(task, seed), 1.0, 0.0
     for _ in range(rounds):
-        level = ClientLevel(w.size, clients, 120, clip, noise_multiplier, bit_noise=6.0 if adaptive else 0.0)
+        bit_noise = 6.0 if adaptive else 0.0
+        level = ClientLevel(w.size, clients, 120, clip, noise_multiplier, fraction_bits=_FRACTION_BITS, bit_noise=bit_noise)
         rho += level.zcdp()
         total = np.zeros(w.size + 1, dtype=np.uint64)
         for number, (x, y) in enumerate(task.clients):
