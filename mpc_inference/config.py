@@ -71,7 +71,7 @@ class Deployment(BaseModel):
     dealer: Endpoint = Endpoint(port=9500)
     parties: tuple[Endpoint, Endpoint] = (Endpoint(port=9501), Endpoint(port=9502))
     context_tokens: int = Field(default=1024, ge=16, le=2048)
-    stock_tokens: int = Field(default=40, ge=1, le=256, description="tokens of correlated randomness kept ready for the next request")
+    stock_tokens: int = Field(default=24, ge=1, le=256, description="tokens of correlated randomness kept ready (25 to 50 MB each)")
     ahead_tokens: int = Field(default=8, ge=1, le=64, description="tokens kept ready for a running request")
     seal_keys: tuple[SealKey, SealKey] | None = Field(default=None, description="the parties' public X25519 keys in hex, for blind callers")
     bind: str | None = Field(default=None, description="the address that this host's process listens on; unset: its own endpoint's host")

@@ -60,7 +60,6 @@ def measure(config: Path, context: int, delay_ms: float, logs: Path) -> dict[str
                 after = launch.status(config)[0]
             finally:
                 os.kill(processes["dealer"].pid, signal.SIGCONT)
-            rss = {role: peak_mb(p.pid) for role, p in processes.items()}
     finally:
         write_config(config, base)
     tokens, passes = after["tokens"] - before["tokens"], after["passes"] - before["passes"]
@@ -76,11 +75,28 @@ def measure(config: Path, context: int, delay_ms: float, logs: Path) -> dict[str
         "token_worst_s": max(times[1:]),
         "rounds_per_token": (after["rounds"] - before["rounds"]) / passes,
         "online_mb_per_token": (after["peer_sent_bytes"] - before["peer_sent_bytes"]) * 2 / tokens / 1e6,
-        **{f"peak_rss_mb_{role}": mb for role, mb in rss.items()},
+        **({} if delay_ms else memory(config, logs)),
     }
 
 
+def memory(config: Path, logs: Path) -> dict[str, float]:
+    """The most that each process held while one question was answered, with the stock of randomness that the configuration names."""
+    base = read_config(config)
+    with launch.up(config, production=False, timeout_s=240, logs=logs) as processes:
+        client = launch.client(config)
+        answers = base.stock_answers if base.mode != "public" else 0
+        launch.wait_ready(config, 300, tokens=base.stock_tokens, answers=answers)
+        prompt = client.tokens.chat([{"role": "user", "content": "What is the capital of France? Answer in one long sentence."}])
+
+        async def run() -> None:
+            async for _ in client.generate(prompt, max_tokens=16):
+                pass
+
+        asyncio.run(run())
+        return {f"peak_rss_mb_{role}": peak_mb(p.pid) for role, p in processes.items()}
+
+
 def peak_mb(pid: int) -> float:
-    """The largest resident memory that a process had (Linux)."""
+    """The largest resident memory that a process had (Linux), in units of 10^6 bytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) / 1e3 if found else float("nan")
+    return int(found[1]) * 1024 / 1e6 if found else float("nan")

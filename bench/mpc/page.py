@@ -61,7 +61,14 @@ def write(folder: Path) -> None:
         lines.append(f"- {part['part']}: {part['machine']}, {part['when']}")
     lines.append("")
     if "online" in have:
-        lines += ["## Online, 64 tokens of context, loopback", "", *_table(have["online"]["rows"], ("mode",), ONLINE)]
+        lines += [
+            "## Online, 64 tokens of context, loopback",
+            "",
+            "Memory is the most that a process held while it answered one question, with the default",
+            "stock of randomness; the other columns come of a run whose randomness all lay ready.",
+            "",
+        ]
+        lines += [*_table(have["online"]["rows"], ("mode",), ONLINE)]
         lines += ["| figure | measured | reach | beyond |", "|---|---|---|---|"]
         for row in have["online"]["rows"]:
             for (mode, name), (reach, beyond) in TARGETS.items():
