@@ -87,7 +87,7 @@ def plot(samples: Samples, path: Path) -> None:
     figure, (above, below) = pyplot.subplots(2, 1, sharex=True, figsize=(8, 5), layout="constrained")
     minutes = [second / 60 for second in samples.seconds]
     above.plot(minutes, samples.memory_mb)
-    above.set(ylabel="memory, MB (gateway and detector)", ylim=(0, None))
+    above.set(ylabel="memory with the detector, MB", ylim=(0, None))
     below.plot(minutes, samples.handles)
     below.set(ylabel="open files and sockets", xlabel="minutes", ylim=(0, None))
     figure.savefig(path, dpi=110)
