@@ -14,7 +14,6 @@ import platform
 import signal
 import statistics
 import tempfile
-import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,7 +144,7 @@ def serving(base_model: Path, url: str, base_name: str) -> dict[str, Any]:
     """Seconds from 'round done' to 'served', and requests failed during 20 swaps under load, through a gateway."""
     from bench.fl.serving import STREAMS, measure
 
-    swaps = measure(base_model, url, 20, base_name, f"bench{int(time.time())}")
+    swaps = measure(base_model, url, 20, base_name, f"bench-{os.getpid()}")
     found: dict[str, Any] = {
         "swaps": len(swaps.canary_s),
         "streams": STREAMS,

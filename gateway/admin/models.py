@@ -16,6 +16,7 @@ import orjson
 
 from gateway.admin.acting import acting
 from gateway.admin.parts import AdminParts
+from gateway.audit.content_free import carries
 from gateway.errors import BadRequest
 from gateway.exchange import Principal
 from gateway.stores.aliases import Alias
@@ -31,6 +32,13 @@ async def put_alias(parts: AdminParts, who: Principal, alias: Alias) -> None:
         raise BadRequest("`canary_fraction` is from 0 to 1.", param="canary_fraction")
     if alias.canary_target is None and alias.canary_fraction:
         raise BadRequest("`canary_fraction` needs a `canary_target`.", param="canary_target")
+    for param, model in (("name", alias.name), ("target", alias.target), ("canary_target", alias.canary_target)):
+        if model is not None and not carries("model", model):
+            raise BadRequest(
+                f"`{param}` holds nine digits or more in a row, or looks like an e-mail address: the audit withholds such a name, and a "
+                "canary's traffic is counted from the audit.",
+                param=param,
+            )
     about = {"canary": alias.canary_target, "canary_fraction": alias.canary_fraction}
     async with acting(parts, who, "model.alias", alias=alias.name, model=alias.target, **about):
         await parts.aliases.put(alias)

@@ -27,6 +27,13 @@ async def test_one_call_rolls_back_and_only_from_the_version_that_was_seen(clien
     assert "model.rollback" in acts
 
 
+@pytest.mark.parametrize("wrong", [{"target": "smollm2@1764040000"}, {"canary_target": "a@b.org", "canary_fraction": 0.1}])
+async def test_a_name_that_the_audit_withholds_is_refused(clients: Any, wrong: dict[str, Any]) -> None:
+    refused = await clients["operator"].put("/models/smollm2", json=PROMOTED | wrong)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
+    assert "audit" in refused.json()["error"]["message"]
+
+
 async def test_a_coordinator_tells_its_rounds_and_an_operator_reads_them(clients: Any, parts: AdminParts) -> None:
     operator = clients["operator"]
     assert (await operator.get("/rounds")).json() == {"data": []}
