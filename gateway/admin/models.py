@@ -64,13 +64,13 @@ async def tell_rounds(parts: AdminParts, who: Principal, federation: str, state:
         return
     last = state["rounds"][-1] if state["rounds"] else {}
     about = {"round_number": last.get("round_number"), "version": last.get("version"), "alias": state["alias"]}
-    async with acting(parts, who, "rounds.told", federation=federation, **about):
+    async with acting(parts, who, "rounds.told", target=federation, **about):
         await parts.rounds.put(federation, state)
 
 
 async def forget_rounds(parts: AdminParts, who: Principal, federation: str) -> None:
     """Raises NotFound, StoreUnavailable."""
-    async with acting(parts, who, "rounds.forgotten", federation=federation):
+    async with acting(parts, who, "rounds.forgotten", target=federation):
         await parts.rounds.remove(federation)
 
 

@@ -58,6 +58,7 @@ async def test_the_audit_has_the_rounds_that_ended_and_not_their_stages(clients:
     await operator.delete("/rounds/clinics")
     await operator.delete("/rounds/clinics")
     records = (await clients["auditor"].get("/audit/records", params={"kind": "admin"})).json()["data"]
+    assert {r["target"] for r in records if r["action"].startswith("rounds.")} == {"clinics"}
     acts = [(r["action"], r.get("round_number"), r.get("version"), r["outcome"]) for r in records if r["action"].startswith("rounds.")]
     assert sorted(map(str, acts)) == sorted(
         str(act)
