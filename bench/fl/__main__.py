@@ -15,11 +15,10 @@ import signal
 import statistics
 import tempfile
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.stamp import stamped
+from bench.stamp import now, stamped
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
@@ -211,9 +210,8 @@ def _keep(out: Path, part: str, found: Any, load_before: float) -> None:
     results: dict[str, Any] = json.loads(report.read_text()) if report.exists() else {}
     load = {"load_before": load_before, "load_after": _load()}
     here = {"cores": os.cpu_count(), "system": f"{platform.system()} {platform.release()}", "python": platform.python_version()}
-    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    taken = {**results.get("taken", {}), part: {**here, **load, "when": when}}
-    results = {**results, part: found, "taken": taken, "machine": here, "when": when}
+    taken = {**results.get("taken", {}), part: {**here, **load, "when": now()}}
+    results = {**results, part: found, "taken": taken}
     report.write_text(json.dumps(stamped(results), indent=1) + "\n")
     (out / "fl.md").write_text(page(results))
     console.print(f"written to {report}")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from federated_trainer.demo.show import Caller, show
 from federated_trainer.demo.workspace import Serving
-from gateway.commands.federate.demo_gateway import demonstration_gateway
+from gateway.commands.federate.demo_gateway import demonstration_gateway, free_port
 
 ROUNDS = 3
 
@@ -23,9 +22,7 @@ def measure(base_model: Path, vllm_url: str, base_name: str) -> dict[str, Any]:
         with demonstration_gateway(scratch / "gateway", vllm_url) as running:
             serving = Serving(vllm_url, base_name, alias, running.url, running.operator_key_file)
             caller = Caller(f"{running.url}/v1", running.caller_key, alias)
-            outcome = show(
-                scratch, base_model.absolute(), serving, caller, _free_port(), ROUNDS, lambda what: print(f"  {what}", flush=True)
-            )
+            outcome = show(scratch, base_model.absolute(), serving, caller, free_port(), ROUNDS, _tell)
         return dataclasses.asdict(outcome)
     finally:
         shutil.rmtree(scratch)
@@ -33,10 +30,3 @@ def measure(base_model: Path, vllm_url: str, base_name: str) -> dict[str, Any]:
 
 def _tell(what: str) -> None:
     print(f"  {what}", flush=True)
-
-
-def _free_port() -> int:
-    """Of the SuperLink; the three after it are taken to be free too."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

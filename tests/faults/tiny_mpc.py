@@ -6,16 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from mpc_inference import launch
 from mpc_inference.config import read_config
-from mpc_inference.llama import plain
-from mpc_inference.llama.shape import read_shape
-from mpc_inference.llama.weights import read_weights
 from mpc_inference.native.core import core
 from mpc_inference.tokens import ChatTokens
 from tests.faults.rig import Process, running
+from tests.mpc_inference.greedy import expected
 
 ROLES = ("dealer", "party0", "party1")
 MAX_TOKENS = 6
@@ -42,17 +38,10 @@ class TinyMpc:
 
     def answers(self) -> dict[str, str]:
         """The plain model's answer to each of OPENINGS and one unknown word."""
-        deployment = read_config(self.config)
-        shape, weights, tokens = read_shape(deployment.model), read_weights(deployment.model), ChatTokens(deployment.model)
+        tokens = ChatTokens(read_config(self.config).model)
         found = {}
         for opening in OPENINGS:
             prompt = tokens.chat([{"role": "user", "content": f"{opening} unknown"}])
-            text: list[int] = []
-            while len(text) < MAX_TOKENS:
-                hidden, _ = plain.forward(shape, weights, np.array([*prompt, *text]))
-                best = int(plain.logits(shape, weights, hidden[-1:])[0].argmax())
-                if best in tokens.end_tokens:
-                    break
-                text.append(best)
-            found[opening] = tokens.decode(text)
+            answer = expected(self.config, prompt, MAX_TOKENS)
+            found[opening] = tokens.decode([token for token in answer if token not in tokens.end_tokens])
         return found

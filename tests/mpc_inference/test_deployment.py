@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mpc_inference import launch, transport
@@ -27,11 +26,9 @@ from mpc_inference.errors import (
     RequestRefused,
     SessionLost,
 )
-from mpc_inference.llama import plain
-from mpc_inference.llama.shape import read_shape
-from mpc_inference.llama.weights import read_weights
 from mpc_inference.pair import Direct
 from mpc_inference.sampling import Sampling
+from tests.mpc_inference.greedy import expected
 
 pytestmark = pytest.mark.timeout(180)
 ROLES = ("dealer", "party0", "party1")
@@ -50,17 +47,6 @@ def client(tiny: Path, running: object) -> Client:
 
 async def collect(client: Client, prompt: list[int], **options: object) -> list[Piece]:
     return [piece async for piece in client.generate(prompt, **options)]  # type: ignore[arg-type]
-
-
-def expected(config: Path, prompt: list[int], count: int) -> list[int]:
-    deployment = read_config(config)
-    shape, weights, tokens = read_shape(deployment.model), read_weights(deployment.model), list(prompt)
-    for _ in range(count):
-        hidden, _ = plain.forward(shape, weights, np.array(tokens))
-        tokens.append(int(plain.logits(shape, weights, hidden[-1:])[0].argmax()))
-        if tokens[-1] == 2:
-            break
-    return tokens[len(prompt) :]
 
 
 async def test_the_answer_is_the_plain_model_s(tiny: Path, client: Client) -> None:

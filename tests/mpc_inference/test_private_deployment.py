@@ -8,17 +8,15 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mpc_inference import launch, onehot, transport
 from mpc_inference.client import Client, Piece
 from mpc_inference.config import Deployment, read_config, write_config
 from mpc_inference.errors import HandshakeRefused, InvalidSampling, ProtocolError
-from mpc_inference.llama import plain
 from mpc_inference.llama.shape import read_shape
-from mpc_inference.llama.weights import read_weights
 from mpc_inference.sampling import Sampling
+from tests.mpc_inference.greedy import expected
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -41,17 +39,6 @@ def client(config: Path, running: object) -> Client:
 
 async def collect(client: Client, prompt: list[int], **options: object) -> list[Piece]:
     return [piece async for piece in client.generate(prompt, **options)]  # type: ignore[arg-type]
-
-
-def expected(config: Path, prompt: list[int], count: int) -> list[int]:
-    model = read_config(config).model
-    shape, weights, tokens = read_shape(model), read_weights(model), list(prompt)
-    for _ in range(count):
-        hidden, _ = plain.forward(shape, weights, np.array(tokens))
-        tokens.append(int(plain.logits(shape, weights, hidden[-1:])[0].argmax()))
-        if tokens[-1] == 2:
-            break
-    return tokens[len(prompt) :]
 
 
 async def test_answers_are_the_plain_model_s(config: Path, client: Client) -> None:

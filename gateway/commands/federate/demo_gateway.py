@@ -38,7 +38,7 @@ def demonstration_gateway(data_dir: Path, upstream: str) -> Iterator[RunningGate
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LLMOS_")}
     environment = inherited | {"LLMOS_DATA_DIR": str(data_dir), "LLMOS_DETECTOR_WORKERS": "1"}
     llmos = [sys.executable, "-m", "gateway.cli"]
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with (data_dir / "gateway.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command
@@ -70,7 +70,7 @@ def demonstration_gateway(data_dir: Path, upstream: str) -> Iterator[RunningGate
                 process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
