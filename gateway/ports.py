@@ -68,8 +68,8 @@ class ModelCatalogue(Protocol):
         """Raises UnknownModel, or UpstreamFailed while no server could be asked."""
         ...
 
-    async def listing(self) -> list[Json]:
-        """One OpenAI `model` object a name."""
+    async def listing(self, api: Api | None = None) -> list[Json]:
+        """One OpenAI `model` object a name: of every name, or of those that `api` takes."""
         ...
 
 

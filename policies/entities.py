@@ -1,4 +1,8 @@
-"""The names of the entity types that detection finds without a policy's own recognizers."""
+"""The names of the entity types that detection finds without a policy's own recognizers.
+
+Policies stored before a type was added here do not name it, so a new type must not take over values that an older one found. A type
+that is taken away or renamed makes the stored policies that protect it refuse their requests (`policies.load.unfound_entities`).
+"""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ from pydantic import ValidationError
 
 from policies.entities import ENTITIES
 from policies.merge import flatten
-from policies.schema import Policy
+from policies.schema import Action, Policy
 from policies.strict_yaml import Document, PolicyError, parse
 
-__all__ = ["PolicyError", "digest", "load_pack", "load_policy", "pack_names", "pack_text", "to_yaml"]
+__all__ = ["PolicyError", "digest", "load_pack", "load_policy", "pack_names", "pack_text", "to_yaml", "unfound_entities"]
 
 Sources = Callable[[str], str | None]
 
@@ -76,6 +76,12 @@ def digest(policy: Policy) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
+def unfound_entities(policy: Policy) -> list[str]:
+    """Entities that the policy protects or routes by and nothing finds; only a policy stored by another version of LLMOS has any."""
+    relied_on = {name for name, rule in policy.entities.items() if rule.action is not Action.ALLOW}
+    return sorted(relied_on.union(*(rule.entities for rule in policy.routing.rules)) - _found_entities(policy))
+
+
 def to_yaml(policy: Policy) -> str:
     """The policy as a YAML document that loads to an equal policy, without the fields that have their default."""
     plain = policy.model_dump(mode="json", exclude_defaults=True, exclude={"extends", "entities"})
@@ -111,9 +117,12 @@ def _explain(invalid: ValidationError, document: Document) -> PolicyError:
     return PolicyError(message + more, line=line)
 
 
+def _found_entities(policy: Policy) -> set[str]:
+    return {recognizer.entity for recognizer in policy.recognizers} | set(ENTITIES)
+
+
 def _check_entities(policy: Policy, document: Document) -> None:
-    own = {recognizer.entity for recognizer in policy.recognizers}
-    known = own | set(ENTITIES)
+    known = _found_entities(policy)
     named: list[tuple[str, tuple[str | int, ...]]] = [(name, ("entities", name)) for name in policy.entities]
     named += [(name, ("recall_floor", "entities", name)) for name in policy.recall_floor.entities]
     for index, rule in enumerate(policy.routing.rules):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import runpy
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import redis
 
 from gateway.serving import vllm_server as vllm
 from gateway.serving.bounded_log import last_lines
+from gateway.serving.free_ports import free_port
 from gateway.serving.tether import tethered
 from gateway.serving.valkey import EmbeddedValkey
 from mpc_inference import launch
@@ -39,13 +39,6 @@ def valkey(valkey_url: str) -> str:
     with redis.Redis.from_url(valkey_url) as client:
         client.flushall()
     return valkey_url
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
@@ -99,10 +92,7 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
     if running:
         yield running.rstrip("/")
         return
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    server = vllm.VllmServer(request.getfixturevalue("vllm_python"), request.getfixturevalue("model_dir"), port)
+    server = vllm.VllmServer(request.getfixturevalue("vllm_python"), request.getfixturevalue("model_dir"), free_port())
     with _running(server, tmp_path_factory.mktemp("vllm") / "vllm.log", VLLM_START_DEADLINE_S) as base_url:
         yield base_url
 

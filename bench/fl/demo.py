@@ -10,7 +10,8 @@ from typing import Any
 
 from federated_trainer.demo.show import Caller, show
 from federated_trainer.demo.workspace import Serving
-from gateway.commands.federate.demo_gateway import demonstration_gateway, free_port
+from gateway.commands.federate.demo_gateway import demonstration_gateway
+from gateway.serving.free_ports import free_port
 
 ROUNDS = 3
 
@@ -22,7 +23,7 @@ def measure(base_model: Path, vllm_url: str, base_name: str) -> dict[str, Any]:
         with demonstration_gateway(scratch / "gateway", vllm_url) as running:
             serving = Serving(vllm_url, base_name, alias, running.url, running.operator_key_file)
             caller = Caller(f"{running.url}/v1", running.caller_key, alias)
-            outcome = show(scratch, base_model.absolute(), serving, caller, free_port(), ROUNDS, _tell)
+            outcome = show(scratch, base_model.absolute(), serving, caller, free_port(4), ROUNDS, _tell)
         return dataclasses.asdict(outcome)
     finally:
         shutil.rmtree(scratch)

@@ -48,6 +48,6 @@ class AliasedCatalogue:
             served = await self._models.find(alias.target, api)
         return replace(served, name=name)
 
-    async def listing(self) -> list[Json]:
+    async def listing(self, api: Api | None = None) -> list[Json]:
         """The served models; an alias to one of another name is listed by the server's own names only."""
-        return await self._models.listing()
+        return await self._models.listing(api)

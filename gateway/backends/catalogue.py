@@ -80,13 +80,15 @@ class Catalogue:
             await listing.fresh(_ON_MISS_S)
             found = listing.get(name)
         if found is None:
-            served = ", ".join(each["id"] for each in listing.objects()[:20])
-            raise UnknownModel(f"No model of this name is served here. Served: {served}.", param="model")
+            raise UnknownModel("No model of this name is served here.", param="model")
         return found
 
-    async def listing(self) -> list[Json]:
-        """One OpenAI `model` object a name."""
-        listings = [each for each in (self._generating, self._embedding) if each is not None]
+    async def listing(self, api: Api | None = None) -> list[Json]:
+        """One OpenAI `model` object a name: of every name, or of those that `api` takes."""
+        if api == "mpc.relay":  # blind requests are the secret-shared model's
+            return []
+        asked = [self._embedding] if api == "embeddings" else [self._generating] if api else [self._generating, self._embedding]
+        listings = [each for each in asked if each is not None]
         for listing in listings:
             await listing.fresh(REFRESH_S)
         return [each for listing in listings for each in listing.objects()]

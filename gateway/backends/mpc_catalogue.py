@@ -26,6 +26,7 @@ class WithMpc:
             raise BadRequest("This model runs on secret shares, which serve chat completions and completions only.", param="model")
         return ServedModel(name, name, "mpc")
 
-    async def listing(self) -> list[Json]:
-        """The other models, then this one."""
-        return [*await self._models.listing(), {"id": self._name, "object": "model", "created": 0, "owned_by": "llmos"}]
+    async def listing(self, api: Api | None = None) -> list[Json]:
+        """The other models, then this one where it serves `api`."""
+        own = [{"id": self._name, "object": "model", "created": 0, "owned_by": "llmos"}] if api is None or api in SERVED else []
+        return [*await self._models.listing(api), *own]

@@ -32,11 +32,17 @@ class WireLimits:
 
 
 class Gate:
-    """Counts the requests in progress, and can end them. `stopping` is true once it has."""
+    """Counts the requests in progress, and can end them. `stopping` is true once it has.
+
+    It stands before authentication, so nobody is known in whose audit it could stand that a request was turned away. To learn who asked
+    and to write it down would cost the store up to two round trips for each request of an overload, when it has the least to spare; such
+    requests are only counted. A key's or a tenant's own limits are looked at after authentication, and their refusals are audited.
+    """
 
     def __init__(self, max_concurrent_requests: int) -> None:
         self._free = self._size = max_concurrent_requests
         self.changed: Callable[[int], object] = lambda in_progress: None
+        self.turned_away: Callable[[], object] = lambda: None
         self._deadlines: set[asyncio.Timeout] = set()
         self.stopping = False
 
@@ -44,6 +50,7 @@ class Gate:
     async def admit(self, timeout_s: float) -> AsyncIterator[asyncio.Timeout]:
         """The deadline of one request. Raises Unavailable when the gate is full, TimeoutError at the deadline."""
         if self._free <= 0:
+            self.turned_away()
             raise Unavailable("The gateway is at its limit of requests in progress; try again shortly.", retry_after_s=1.0)
         self._free -= 1
         self.changed(self._size - self._free)

@@ -51,6 +51,11 @@ class PrometheusMeter:
         self.in_progress = Gauge(
             "llmos_requests_in_progress", "Requests now in progress.", multiprocess_mode="livesum", registry=self.registry
         )
+        self.turned_away = Counter(
+            "llmos_requests_turned_away",
+            "Requests turned away unread because a worker was at LLMOS_MAX_CONCURRENT_REQUESTS; no other count has them.",
+            registry=self.registry,
+        )
         self._entities: set[str] = set()
         # `labels` looks its child up under a lock, several times a request: so each child is kept here
         self._stage = cache(self._stages.labels)

@@ -58,7 +58,7 @@ def assemble(limits: WireLimits, opener: Opener) -> FastAPI:
             app.state.checks = opened.checks
             app.state.meter = meter
             app.state.metrics_need_key = limits.metrics_need_key
-            gate.changed = meter.in_progress.set
+            gate.changed, gate.turned_away = meter.in_progress.set, meter.turned_away.inc
             yield
 
     app = FastAPI(title="LLMOS", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)

@@ -16,10 +16,11 @@ from gateway.dp.admission import private_max_tokens
 from gateway.dp.charge import PrivacyCharge
 from gateway.dp.ledger import BudgetAccount, PrivacyLedger
 from gateway.dp.loss import worst_case
-from gateway.errors import BadRequest, PolicyRefusal
+from gateway.errors import BadRequest, PolicyRefusal, UnknownModel
 from gateway.exchange import Admitted, Api, Principal, PrivateAdmission, Received
 from gateway.ports import ModelCatalogue, PolicyStore, PrivateServer, UseLimits
 from policies.dp import StructuredRule, TokenRule
+from policies.schema import Routing
 
 POLICY_PATHS: dict[Api, str] = {
     "chat.completions": "/v1/chat/completions",
@@ -30,6 +31,7 @@ POLICY_PATHS: dict[Api, str] = {
 }
 _BYTES_PER_TOKEN = 4
 _ANSWER_TOKENS = 256  # the guess where the caller gives no bound
+_MAX_NAMED = 20  # models in an error's message
 
 
 async def admit(received: Received, policies: PolicyStore, catalogue: ModelCatalogue) -> Admitted:
@@ -37,7 +39,12 @@ async def admit(received: Received, policies: PolicyStore, catalogue: ModelCatal
     name = received.body.get("model")
     if not isinstance(name, str) or not name:
         raise BadRequest("`model` is missing.", param="model")
-    served = await catalogue.find(name, received.api)
+    try:
+        served = await catalogue.find(name, received.api)
+    except UnknownModel as unknown:
+        may_ask = await _askable(received, policies, catalogue)
+        said = f" You may ask for: {', '.join(may_ask)}." if may_ask else ""
+        raise UnknownModel(unknown.message + said, param="model") from None
     if not may_use(received.principal, served.name):
         raise PolicyRefusal("This key may not use this model.", param="model")
     policy, version = await policies.resolve(received.principal, served.name, POLICY_PATHS[received.api])
@@ -71,6 +78,37 @@ async def reserve_privacy(admitted: Admitted, ledger: PrivacyLedger, server: Pri
     account = BudgetAccount(principal.tenant, principal.key_id, admitted.policy.id)
     balance = await ledger.reserve(account, rule.budget, admission.reservation_id, worst_case(rule, max_tokens))
     return replace(admitted, private=admission), PrivacyCharge(rule, account, admission, ledger, balance)
+
+
+async def _askable(received: Received, policies: PolicyStore, catalogue: ModelCatalogue) -> list[str]:
+    """Models that this caller's key, policies and routing rules let it ask for on this API, `_MAX_NAMED` at most.
+
+    A model that is refused only for what a request holds, or for how its policy's privacy is drawn, is named too.
+    """
+    named: list[str] = []
+    for name in (str(each["id"]) for each in await catalogue.listing(received.api)):
+        if len(named) == _MAX_NAMED:
+            break
+        if not may_use(received.principal, name):
+            continue
+        try:
+            policy, _ = await policies.resolve(received.principal, name, POLICY_PATHS[received.api])
+        except PolicyRefusal:
+            continue
+        if not _always_refused(policy.routing, name):
+            named.append(name)
+    return named
+
+
+def _always_refused(routing: Routing, model: str) -> bool:
+    """Whether the rules refuse this model whatever a request to it holds."""
+    for rule in routing.rules:
+        if not rule.models or model in rule.models:
+            if rule.to != "refuse":
+                return False
+            if not rule.entities:
+                return True
+    return routing.default == "refuse"
 
 
 def estimated_tokens(received: Received) -> int:

@@ -5,6 +5,10 @@ the ETag check and the check for rivals all hold for the state that is written. 
 a replica also polls, so a lost message costs one poll interval, not an update. `resolve` reads the snapshot in memory.
 A version that this replica can't read never replaces one that it could.
 
+What an earlier version of LLMOS stored is not to protect less without a word. A field that it lacks has its default; without `entities`,
+those of the pack `strict` hold. A policy that protects or routes by an entity which nothing finds refuses what it would serve. An entity
+that detection learned to find since is not added: nobody reviewed that.
+
 It does not protect against somebody who can write to the store; the audit log names each change made through here.
 """
 
@@ -26,7 +30,7 @@ from redis.exceptions import RedisError
 from gateway.errors import EditConflict, InvalidPolicy, NotFound, PolicyRefusal, StoreUnavailable
 from gateway.exchange import Principal
 from gateway.stores.failures import reaching
-from policies.load import PolicyError, digest, load_policy, pack_text
+from policies.load import PolicyError, digest, load_pack, load_policy, pack_text, unfound_entities
 from policies.resolve import Subject, choose, rival
 from policies.schema import Policy
 
@@ -34,6 +38,7 @@ CURRENT = "llmos:{policies}:current"
 GENERATION = "llmos:{policies}:generation"
 CHANNEL = "llmos:policies"
 MAX_WRITE_ATTEMPTS = 20
+WITHOUT_ENTITIES = "strict"  # the pack whose entities hold where a stored policy has no such field, which an empty one is not
 
 _WRITE = """
 if (redis.call('GET', KEYS[3]) or '0') ~= ARGV[2] then return 0 end
@@ -46,6 +51,7 @@ return 1
 _log = structlog.get_logger(__name__)
 
 Check = Callable[[Policy], Awaitable[None]]
+_UNREADABLE = (ValidationError, TypeError, KeyError, ValueError)  # what `PolicyVersion.from_json` raises
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +92,17 @@ class PolicyVersion:
     def from_json(cls, raw: bytes | str) -> PolicyVersion:
         """Raises ValidationError for a policy of another schema version."""
         plain = json.loads(raw)
-        return cls(**{**plain, "policy": Policy.model_validate(plain["policy"])})
+        policy = {"entities": load_pack(WITHOUT_ENTITIES).entities, **plain["policy"]}
+        return cls(**{**plain, "policy": Policy.model_validate(policy)})
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All policies that serve, at one generation."""
+    """All policies that serve, at one generation. `unfound` names, by policy, the entities that it protects and nothing finds."""
 
     generation: int = -1
     current: Mapping[str, PolicyVersion] = field(default_factory=dict)
+    unfound: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def history_key(policy_id: str) -> str:
@@ -140,6 +148,8 @@ class ValkeyPolicies:
             raise PolicyRefusal(
                 "No policy serves this key, model and path. An administrator can apply one with `llmos policy apply`.", param="model"
             )
+        if policy.id in snapshot.unfound:
+            raise PolicyRefusal(_says_unfound(policy.id, snapshot.unfound[policy.id]), param="model")
         return policy, snapshot.current[policy.id].version
 
     async def all(self) -> list[PolicyVersion]:
@@ -151,12 +161,15 @@ class ValkeyPolicies:
         return _named((await self._read()).current, policy_id)
 
     async def history(self, policy_id: str) -> list[PolicyVersion]:
-        """Every version, the newest first. Raises NotFound."""
+        """Every version, the newest first. Raises NotFound, StoreUnavailable."""
         with reaching("read the history of a policy"):
             raw = await self._redis.lrange(history_key(policy_id), 0, -1)
         if not raw:
             raise NotFound(f"There is no policy {policy_id!r}.")
-        return [PolicyVersion.from_json(entry) for entry in reversed(raw)]
+        try:
+            return [PolicyVersion.from_json(entry) for entry in reversed(raw)]
+        except _UNREADABLE:
+            raise StoreUnavailable(f"A version of policy {policy_id!r} in the store can't be read by this version of LLMOS.") from None
 
     async def apply(self, source: str, *, author: str, reason: str, if_match: str | None = None) -> PolicyVersion:
         """Write a new version of the policy in `source` (YAML).
@@ -172,6 +185,8 @@ class ValkeyPolicies:
         for _ in range(MAX_WRITE_ATTEMPTS):
             snapshot = await self._read()
             policy, source = version_of(snapshot)
+            if unfound := unfound_entities(policy):
+                raise InvalidPolicy(_says_unfound(policy.id, unfound), param="entities")
             _match_etag(snapshot.current.get(policy.id), policy.id, if_match)
             if (tie := rival(policy, (entry.policy for entry in snapshot.current.values()))) is not None:
                 raise InvalidPolicy(
@@ -258,13 +273,16 @@ class ValkeyPolicies:
             name = name_bytes.decode()
             try:
                 current[name] = PolicyVersion.from_json(entry)
-            except (ValidationError, TypeError, KeyError, ValueError):
+            except _UNREADABLE:
                 kept = self._snapshot.current.get(name)
                 _log.error("policy_unreadable", policy_id=name, kept_version=kept.version if kept else None)
                 if kept is None:
                     raise StoreUnavailable(f"Policy {name!r} in the store can't be read by this version of LLMOS.") from None
                 current[name] = kept
-        return Snapshot(generation, MappingProxyType(current))
+        unfound = {name: entities for name, entry in current.items() if (entities := unfound_entities(entry.policy))}
+        for name, entities in unfound.items():
+            _log.error("policy_protects_what_nothing_finds", policy_id=name, entity=entities)
+        return Snapshot(generation, MappingProxyType(current), MappingProxyType(unfound))
 
     async def _watch(self) -> None:
         """Refresh at each message, and at least every `poll_s`; survive the store's absence."""
@@ -286,6 +304,13 @@ def parse_against(source: str, snapshot: Snapshot) -> Policy:
         return load_policy(source, lambda name: entry.source if (entry := snapshot.current.get(name)) else None)
     except PolicyError as refused:
         raise InvalidPolicy(str(refused), param="source") from None
+
+
+def _says_unfound(policy_id: str, entities: Sequence[str]) -> str:
+    return (
+        f"Policy {policy_id!r} protects {', '.join(entities)}, which this version of LLMOS does not find; an administrator can apply "
+        "it again without, under the entity's new name, or with a recognizer of its own."
+    )
 
 
 def _named(current: Mapping[str, PolicyVersion], policy_id: str) -> PolicyVersion:

@@ -13,10 +13,11 @@ import httpx
 import pytest
 import yaml
 
+from gateway.serving.free_ports import free_port
 from gateway.serving.vllm_server import VllmServer
 from gateway.settings import Settings
 from tests.deploy.files import DEPLOY, EVERYTHING, ROOT, TOOLS, Started, of_chart, of_compose, of_containers, of_units, rendered
-from tests.faults.rig import KEY, Upstream, free_port, running
+from tests.faults.rig import KEY, Upstream, running
 
 tools = pytest.mark.skipif(not TOOLS.exists(), reason="the tools' environment is missing: make tools")
 

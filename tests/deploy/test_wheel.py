@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.rig import KEY, Upstream, await_true, free_port, running
+from gateway.serving.free_ports import free_port
+from tests.faults.rig import KEY, Upstream, await_true, running
 
 ROOT = Path(__file__).parents[2]
 

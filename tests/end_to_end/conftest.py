@@ -17,6 +17,8 @@ import httpx
 import openai
 import pytest
 
+from gateway.serving.free_ports import free_port
+
 KEY = "sk-llmos-end-to-end"
 ROOT = Path(__file__).parents[2]
 
@@ -155,23 +157,15 @@ def serve() -> Callable[..., Any]:
     return serving
 
 
-def _port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def before_echo(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A gateway before the recording server."""
-    with serving(echo.url, tmp_path_factory.mktemp("echo"), _port()) as gateway:
+    with serving(echo.url, tmp_path_factory.mktemp("echo"), free_port()) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="session")
 def before_vllm(vllm_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A gateway before the real vLLM."""
-    with serving(vllm_server, tmp_path_factory.mktemp("vllm-gateway"), _port()) as gateway:
+    with serving(vllm_server, tmp_path_factory.mktemp("vllm-gateway"), free_port()) as gateway:
         yield gateway

@@ -1,7 +1,6 @@
 """/v1/embeddings before a real vLLM that embeds: a second process with `--runner pooling`, here with SmolLM2's own hidden states."""
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,10 @@ import openai
 import pytest
 
 from gateway.serving import vllm_server
+from gateway.serving.free_ports import free_port
 
 START_DEADLINE_S = 280.0
 WIDTH = 576  # SmolLM2-135M's hidden size
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

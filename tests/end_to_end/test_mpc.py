@@ -1,6 +1,5 @@
 """The real model on secret shares, through a real gateway: three MPC processes, the real detector, the OpenAI SDK."""
 
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.serving.free_ports import free_port, free_ports
 from mpc_inference import launch
 from mpc_inference.config import Endpoint
 
@@ -15,16 +15,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 FRANCE: Any = [{"role": "user", "content": "What is the capital of France?"}]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def config(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     directory = tmp_path_factory.mktemp("mpc-smollm2")
-    dealer, *parties = (Endpoint(port=free_port()) for _ in range(3))
+    dealer, *parties = (Endpoint(port=port) for port in free_ports(3))
     made = launch.init(directory, model_dir, places=launch.Places(dealer, (parties[0], parties[1])))
     with launch.up(made, production=False, timeout_s=120, logs=directory / "logs"):
         launch.wait_ready(made, 240, tokens=24)

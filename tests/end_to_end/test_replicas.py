@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,6 +23,7 @@ from redis.asyncio import Redis
 from gateway.audit.chain import AuditKeys
 from gateway.audit.verify import Report, verify_log
 from gateway.pii.keyring import KeyRing
+from gateway.serving.free_ports import free_ports
 from gateway.serving.valkey import EmbeddedValkey
 from gateway.stores.audit import SYSTEM_TENANT, ValkeyAudit
 from gateway.stores.audit_files import HeadsFile
@@ -35,14 +35,6 @@ TEXT, MASKED = "I am Sarah Connor.", "I am ************."
 POLICY = "id: local\nextends: default\nmatch: {tenants: [local]}\nentities: {PERSON: {action: mask}}\n"
 CALLERS = 6  # at each replica
 PATIENCE_S = 90.0  # for what takes a second on an idle machine
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind(("127.0.0.1", 0))
-        return [int(listener.getsockname()[1]) for listener in listeners]
 
 
 async def until(what: Callable[[], bool], text: str) -> None:

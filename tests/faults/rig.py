@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,17 +16,12 @@ import httpx
 import openai
 
 from gateway.serving import valkey
+from gateway.serving.free_ports import free_port
 from gateway.serving.tether import tethered
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-llmos-faults-0000"
 START_DEADLINE_S = 240.0  # a busy machine loads detectors slowly
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def await_true(what, deadline_s: float, text: str) -> None:

@@ -12,7 +12,8 @@ import openai
 import pytest
 import redis
 
-from tests.faults.rig import Gateway, Process, Store, Upstream, await_true, free_port, running
+from gateway.serving.free_ports import free_port
+from tests.faults.rig import Gateway, Process, Store, Upstream, await_true, running
 
 TEXT = "My name is Sarah Connor, my mail is sarah.connor@cyberdyne.com."
 CANARIES = ["Sarah Connor", "sarah.connor@cyberdyne.com"]

@@ -8,8 +8,9 @@ import httpx
 import openai
 import pytest
 
+from gateway.serving.free_ports import free_port
 from tests.faults.certificates import Authority
-from tests.faults.rig import KEY, Gateway, Process, Store, Upstream, await_true, free_port, running
+from tests.faults.rig import KEY, Gateway, Process, Store, Upstream, await_true, running
 
 TEXT = "I am Sarah Connor."
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from federated_trainer.publish import Registry
 from federated_trainer.roster import make_identity, public_of, read_private_key
 from federated_trainer.settings import FederationSettings, InstitutionSettings, read_settings
 from federated_trainer.status import Status
+from gateway.serving.free_ports import free_port
 
 Make = Callable[..., dict[int, InstitutionSettings]]
 RUN_TIMEOUT_S = 600.0
@@ -64,19 +64,6 @@ task_margin = 1.0
     return path
 
 
-def free_port() -> int:
-    """The first of four free ports in a row."""
-    while True:
-        with ExitStack() as stack:
-            first = stack.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            with suppress(OSError, OverflowError):
-                for following in range(port + 1, port + 4):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", following))
-                return port
-
-
 class Scene:
     """Three institutions and their coordinator's files."""
 
@@ -85,7 +72,7 @@ class Scene:
         self.institutions = {own.name: institution_file(folder, own) for own in make((6, 6, 6)).values()}
         self.federation = federation_file(folder, base, 90.0)
         self.settings = read_settings(self.federation, FederationSettings)
-        self.network = LocalNetwork(folder / "net", free_port(), self.institutions, dict(os.environ))
+        self.network = LocalNetwork(folder / "net", free_port(4), self.institutions, dict(os.environ))
 
     def run(self) -> None:
         log = self.folder / "net" / "run.log"

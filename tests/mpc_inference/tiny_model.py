@@ -1,13 +1,13 @@
 """A tiny Llama with a real tokenizer and template, prepared and deployed: quick enough for every test."""
 
 import json
-import socket
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from gateway.serving.free_ports import free_ports
 from mpc_inference import launch
 from mpc_inference.config import Deployment, Endpoint, Mode, read_config, write_config
 
@@ -62,18 +62,6 @@ def write_model(directory: Path, **changes: object) -> Path:
             tensors[f"model.layers.{i}.{name}.weight"] = rng.uniform(0.5, 1.5, d)
     save_file({k: v.astype(np.float32) for k, v in tensors.items()}, directory / "model.safetensors")
     return directory
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at the moment."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def deploy(root: Path, mode: Mode = "public") -> Path:

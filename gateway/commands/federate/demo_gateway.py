@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.serving.free_ports import free_port
 from gateway.serving.tether import tethered
 from gateway.serving.vllm_server import is_healthy
 
@@ -68,9 +68,3 @@ def demonstration_gateway(data_dir: Path, upstream: str) -> Iterator[RunningGate
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

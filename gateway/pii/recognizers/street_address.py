@@ -71,7 +71,9 @@ _BEFORE = (
 )
 _PARTICLE = r"(?:(?:de|du|des|la|le|les|del|della|delle|dei|di|da|do|dos|das|los|las|el|van|der|den|l'|d'|von|zum|zur|am|im|y|e) ?){0,3}"
 _NUMERO = r"(?:(?:[Nn][.º°or]|[Nn]r\.|[Nn]o\.|#) ?)?"
-_LINE = rf"{_WORD}(?: (?:{_PARTICLE})?{_WORD}){{0,4}}"
+_ANOTHER_WORD = rf"(?: (?:{_PARTICLE})?{_WORD})"
+_LINE = rf"{_WORD}{_ANOTHER_WORD}{{0,4}}"
+_STREET = rf"{_BEFORE} {_PARTICLE}{_WORD}{_ANOTHER_WORD}{{0,3}}"  # its kind first: Rue de la Paix
 _NAME = r"[\p{Lu}](?:[\p{L}'’-]+|\p{L}{1,2}\.)"
 _TOWN = (
     rf"{_NAME}(?:[ -](?:(?:de|du|des|la|le|les|del|di|da|do|dos|das|am|an|der|den|im|in|ob|pri|nad|u|v|sur|sous|upon|on|the|of|i) ){{0,2}}"
@@ -99,8 +101,8 @@ class StreetAddressRecognizer(PatternRecognizer):
         Pattern(rf"\b(?:{_WORD} ){{1,3}}{_SUFFIX_TITLE}\b,? {_NUMBER}\b", 0.5),
         Pattern(rf"{_JOINED}\.?,? {_NUMBER}\b", 0.85),
         Pattern(rf"\b(?:{_WORD} )(?:[\p{{L}}.-]+ ){{0,2}}{_AFTER},? {_NUMBER}\b\.?", 0.75),
-        Pattern(rf"\b{_NUMBER},? (?i:bis |ter )?{_BEFORE} {_PARTICLE}{_WORD}(?: (?:{_PARTICLE})?{_WORD}){{0,3}}", 0.75),
-        Pattern(rf"\b{_BEFORE} {_PARTICLE}{_WORD}(?: (?:{_PARTICLE})?{_WORD}){{0,3}},? {_NUMERO}{_NUMBER}\b", 0.75),
+        Pattern(rf"\b{_NUMBER},? (?i:bis |ter )?{_STREET}", 0.75),
+        Pattern(rf"\b{_STREET},? {_NUMERO}{_NUMBER}\b", 0.75),
         # Calle 114 # 48-3 Sur
         Pattern(
             r"(?i)\b(?:cl|calle|cra?|kra?|carrera|av|avenida|ac|ak|dg|diag|diagonal|tv|transversal)\.?(?: (?:calle|"

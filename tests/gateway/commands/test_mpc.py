@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.serving.free_ports import free_ports
 from mpc_inference import certificates
 from mpc_inference.config import read_config, write_config
 
@@ -47,7 +48,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def hosts(data_dir: Path) -> Path:
     """The folders that `init` writes."""
-    ports = TINY["free_ports"](3)
+    ports = free_ports(3)
     places = [part for role, port in zip(("dealer", "party0", "party1"), ports, strict=True) for part in (f"--{role}", f"127.0.0.1:{port}")]
     done = llmos(data_dir, "init", "--folders", *places)
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.serving.free_ports import free_port, free_ports
 from mpc_inference import launch
 from mpc_inference.config import Endpoint
 from mpc_inference.errors import PeerUnavailable
@@ -45,10 +46,11 @@ DEADLINE_S = 200.0
 
 
 @pytest.fixture
-def model_server(free_port, tmp_path):
+def model_server(tmp_path):
+    port = free_port()
     received = tmp_path / "received"
-    with subprocess.Popen([sys.executable, "-c", MODEL_SERVER, str(free_port), str(received)]) as process:
-        yield f"http://127.0.0.1:{free_port}/v1", received
+    with subprocess.Popen([sys.executable, "-c", MODEL_SERVER, str(port), str(received)]) as process:
+        yield f"http://127.0.0.1:{port}/v1", received
         process.kill()
 
 
@@ -129,7 +131,7 @@ def test_with_mpc_the_demonstration_goes_over_secret_shares_too(tmp_path, model_
     url, _ = model_server
     tiny = runpy.run_path(str(Path(__file__).parents[2] / "mpc_inference" / "tiny_model.py"))
     model = tiny["write_model"](tmp_path / "data" / "models" / "smollm2")
-    dealer, *parties = (Endpoint(port=port) for port in tiny["free_ports"](3))
+    dealer, *parties = (Endpoint(port=port) for port in free_ports(3))
     launch.init(tmp_path / "data" / "mpc", model, places=launch.Places(dealer, tuple(parties)))
     with up(tmp_path / "data", url, unused_tcp_port, "--demo", "--with", "mpc") as process:
         shown = read_until(process, "Ctrl-C stops everything")

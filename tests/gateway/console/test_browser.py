@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gateway.serving.free_ports import free_ports
 
 ROOT = Path(__file__).parents[3]
 SCREENSHOTS = ROOT / "docs" / "console"
@@ -67,16 +68,10 @@ class Running:
             return dict(json.load(last))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     data = tmp_path_factory.mktemp("console")
-    port, stub_port = free_port(), free_port()
+    port, stub_port = free_ports(2)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("LLMOS_")}
     environ |= {"LLMOS_DATA_DIR": str(data), "LLMOS_DETECTOR_WORKERS": "1", "PYTHONPATH": str(ROOT)}
     upstream = f"http://127.0.0.1:{stub_port}"

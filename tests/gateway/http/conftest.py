@@ -26,7 +26,7 @@ from gateway.backends.mpc_catalogue import WithMpc
 from gateway.backends.mpc_relay import MpcRelay
 from gateway.backends.openai_http import OpenAIBackend, OpenAIServer
 from gateway.backends.private_vllm import PrivateVllm
-from gateway.errors import DetectorFailed, PolicyRefusal, StoreUnavailable
+from gateway.errors import DetectorFailed, PolicyRefusal, RateLimited, StoreUnavailable
 from gateway.exchange import IssuedValue, Principal, Span
 from gateway.http.limits import WireLimits
 from gateway.http.routes import Opened, assemble
@@ -332,7 +332,11 @@ def _spans(text: str) -> Iterator[Span]:
 
 
 class Keys:
+    def __init__(self) -> None:
+        self.asked = 0
+
     async def find(self, presented_key: str) -> Principal | None:
+        self.asked += 1
         known = {KEY: Principal("clinic", "k1"), KEY_OF_A_BANK: Principal("bank", "k2"), MONITOR_KEY: Principal("clinic", "k3", "monitor")}
         return known.get(presented_key)
 
@@ -354,8 +358,11 @@ class OnePolicy:
 class Unlimited:
     headers: Mapping[str, str] = field(default_factory=lambda: {"x-ratelimit-limit-requests": "60"})
     settled: list[int] = field(default_factory=list)
+    used_up: bool = False
 
     async def take(self, principal: Principal, policy: Policy, *, tokens: int, stream: bool) -> "Unlimited":
+        if self.used_up:
+            raise RateLimited("The limit of this key is reached.", retry_after_s=1.0)
         return self
 
     async def settle(self, lease: "Unlimited", *, tokens: int) -> None:
@@ -425,6 +432,7 @@ class Running:
     upstream: Recorder
     limits: Unlimited
     meddler: "Meddler"
+    keys: Keys
 
     def client(self, **more: Any) -> openai.OpenAI:
         return openai.OpenAI(**{"base_url": self.url + "/v1", "api_key": KEY, "max_retries": 0, "timeout": 20, **more})
@@ -445,7 +453,7 @@ def gateway(
     embeddings: bool = True,
     mpc: Path | None = None,
 ) -> Iterator[Running]:
-    planted, policies, audit, limited, meddler = Planted(), OnePolicy(), AuditList(), Unlimited(), Meddler()
+    planted, policies, audit, limited, meddler, keys = Planted(), OnePolicy(), AuditList(), Unlimited(), Meddler(), Keys()
 
     @asynccontextmanager
     async def opener(meter: Any) -> AsyncIterator[Opened]:
@@ -460,7 +468,7 @@ def gateway(
             catalogue, backends["mpc"] = WithMpc(catalogue, "smollm2-mpc"), MpcBackend(secret_shared, meter.mpc_token)
             meddler.relay = MpcRelay(secret_shared)
         parts = Parts(
-            keys=Keys(), attempts=Attempts(), policies=policies, catalogue=catalogue, detector=planted, pseudonyms=planted,
+            keys=keys, attempts=Attempts(), policies=policies, catalogue=catalogue, detector=planted, pseudonyms=planted,
             private_server=PrivateVllm(server), ledger=RedisLedger(Redis(unix_socket_path="/nowhere")),  # no policy here asks for noise
             backends=backends, limits=limited, audit=audit, meter=meter,
             bounds=Bounds(max_depth=32, max_items=1000), conversation_key=bytes(32), salt_key=bytes(range(32)),
@@ -476,7 +484,7 @@ def gateway(
             secret_shared.close()
 
     with running(assemble(limits, opener)) as port:
-        yield Running(f"http://127.0.0.1:{port}", planted, policies, audit, upstream, limited, meddler)
+        yield Running(f"http://127.0.0.1:{port}", planted, policies, audit, upstream, limited, meddler, keys)
 
 
 @pytest.fixture(scope="session")
@@ -501,6 +509,7 @@ def llmos(shared_gateway: Running) -> Running:
     shared_gateway.upstream.abandoned = 0
     shared_gateway.audit.records.clear()
     shared_gateway.audit.fails = False
+    shared_gateway.limits.used_up = False
     planted = shared_gateway.planted
     planted.fails = planted.vault_fails = planted.blocks = False
     shared_gateway.policies.policy = Policy(id="test")

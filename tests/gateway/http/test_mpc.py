@@ -165,6 +165,16 @@ def test_a_client_that_leaves_frees_the_parties(llmos: Any, running_mpc: Path) -
         time.sleep(0.1)
 
 
+def test_an_unknown_name_is_answered_with_the_secret_shared_model_too(llmos: Any) -> None:
+    with pytest.raises(openai.NotFoundError) as unknown:
+        ask(llmos.client(), model="smollm2-mcp")
+    assert unknown.value.code == "model_not_found"
+    assert "smollm2-mpc" in unknown.value.message
+    with pytest.raises(openai.NotFoundError) as unknown:
+        llmos.client().responses.create(model="smollm2-mcp", input="w1")
+    assert "smollm2-mpc" not in unknown.value.message, "secret shares do not serve this API"
+
+
 def test_without_a_deployment_the_model_is_unknown_and_a_rule_that_wants_it_is_a_typed_error(shared_gateway: Any) -> None:
     client = shared_gateway.client()
     with pytest.raises(openai.NotFoundError) as unknown:

@@ -119,15 +119,32 @@ def test_a_slow_reader_slows_the_model_server_instead_of_filling_memory(llmos: A
     wait_for(lambda: llmos.upstream.abandoned == 1)
 
 
-def test_more_requests_than_the_gate_takes_get_a_503(start_gateway: Any) -> None:
+def test_more_requests_than_the_gate_takes_get_a_503_are_counted_and_cost_no_look_at_the_store(start_gateway: Any) -> None:
     limits = WireLimits(max_body_bytes=100_000, request_timeout_s=5, max_concurrent_requests=1)
     with start_gateway(limits=limits) as llmos:
         stream = llmos.client().chat.completions.create(model="pausing", messages=ASK, stream=True)
         next(iter(stream))
-        with pytest.raises(openai.InternalServerError) as refused:
-            llmos.client().chat.completions.create(model="echo", messages=ASK)
-        assert refused.value.status_code == 503
-        assert int(refused.value.response.headers["retry-after"]) >= 1
+        asked, records = llmos.keys.asked, list(llmos.audit.records)
+        for path in ("chat/completions", "mpc/relay"):
+            refused = httpx.post(f"{llmos.url}/v1/{path}", json={}, headers={"authorization": "Bearer sk-llmos-test-0000"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+            assert int(refused.headers["retry-after"]) >= 1
+        assert (llmos.keys.asked, llmos.audit.records) == (asked, records), "neither authenticated nor audited"
+        assert "llmos_requests_turned_away_total 2.0" in httpx.get(llmos.url + "/metrics").text
         list(stream)
         wait_for(lambda: llmos.audit.records[-1][0] == "outcome")
         assert llmos.client().chat.completions.create(model="echo", messages=ASK).choices
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refusal_by_a_limit_of_the_key_stands_in_the_audit_under_its_tenant(llmos: Any, stream: bool) -> None:
+    llmos.limits.used_up = True
+    with pytest.raises(openai.RateLimitError) as refused:
+        llmos.client().chat.completions.create(model="echo", messages=ASK, stream=stream)
+    assert int(refused.value.response.headers["retry-after"]) >= 1
+    wait_for(lambda: llmos.audit.records)
+    ((kind, record),) = llmos.audit.records
+    assert (kind, record["tenant"], record["key_id"], record["policy"]) == ("outcome", "clinic", "k1", "test")
+    assert (record["outcome"], record["status"], record["admitted"]) == ("rate_limit_exceeded", 429, False)
+    assert "Sarah" not in str(record)
+    assert llmos.upstream.bodies == []

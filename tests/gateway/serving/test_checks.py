@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from gateway.serving import checks
+from gateway.serving.free_ports import free_port
 from gateway.settings import Settings
 
 
@@ -39,23 +40,24 @@ def test_a_model_directory_is_checked_against_its_manifest(tmp_path):
     assert checks.model(settings(tmp_path)).is_well
 
 
-def test_a_taken_port_names_the_variable(free_port):
-    assert checks.port_is_free("127.0.0.1", free_port, "LLMOS_PORT").is_well
+def test_a_taken_port_names_the_variable():
+    port = free_port()
+    assert checks.port_is_free("127.0.0.1", port, "LLMOS_PORT").is_well
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", free_port))
+        listener.bind(("127.0.0.1", port))
         listener.listen()
-        finding = checks.port_is_free("127.0.0.1", free_port, "LLMOS_PORT")
+        finding = checks.port_is_free("127.0.0.1", port, "LLMOS_PORT")
     assert "LLMOS_PORT" in finding.mend
 
 
-def test_a_store_that_answers_and_one_that_does_not(tmp_path, valkey_url, free_port):
+def test_a_store_that_answers_and_one_that_does_not(tmp_path, valkey_url):
     assert checks.store(settings(tmp_path, LLMOS_REDIS_URL=valkey_url)).is_well
     canary = "canary-password"
-    finding = checks.store(settings(tmp_path, LLMOS_REDIS_URL=f"redis://:{canary}@127.0.0.1:{free_port}/0"))
+    finding = checks.store(settings(tmp_path, LLMOS_REDIS_URL=f"redis://:{canary}@127.0.0.1:{free_port()}/0"))
     assert not finding.is_well
     assert canary not in str(finding)
 
 
-def test_an_upstream_that_does_not_answer(tmp_path, free_port):
-    finding = checks.upstream(settings(tmp_path, LLMOS_UPSTREAM=f"http://127.0.0.1:{free_port}/v1"))
+def test_an_upstream_that_does_not_answer(tmp_path):
+    finding = checks.upstream(settings(tmp_path, LLMOS_UPSTREAM=f"http://127.0.0.1:{free_port()}/v1"))
     assert "LLMOS_UPSTREAM" in finding.mend

