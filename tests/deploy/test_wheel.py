@@ -34,6 +34,7 @@ def test_the_wheel_builds_installs_and_serves(tmp_path):
         "policies/packs/default.yaml",
         "gateway/dp/vllm_plugin/runner_v1.py",
         "mpc_inference/native/core.c",
+        "mpc_inference/native/aes.h",
     ):
         assert needed in names
     assert not [name for name in names if name.startswith(("tests/", "bench/", "deploy/"))]
