@@ -93,17 +93,28 @@ def of_compose() -> list[Started]:
     return found
 
 
+def unit(path: Path) -> dict[str, list[str]]:
+    """A unit's settings by their names; `%i` is 1, and what its file of variables would say stands in the command."""
+    told = {"%i": "1", "$TLS_OPTIONS": "", "${SUPERLINK}": "coordinator.example.org:9400"}
+    found: dict[str, list[str]] = {}
+    text = path.read_text("utf-8").replace("\\\n", " ")
+    for variable, value in told.items():
+        text = text.replace(variable, value)
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not name.startswith("#"):
+            found.setdefault(name, []).append(value)
+    return found
+
+
 def of_units() -> list[Started]:
     found = []
     for path in sorted((DEPLOY / "systemd").glob("*.service")):
-        environment: dict[str, str] = {}
-        argv: list[str] = []
-        for line in path.read_text("utf-8").splitlines():
-            if line.startswith("Environment="):
-                environment |= dict(pair.split("=", 1) for pair in shlex.split(line.partition("=")[2]))
-            elif line.startswith("ExecStart="):
-                argv = shlex.split(line.partition("=")[2].replace("%i", "1"))
+        settings = unit(path)
+        [command] = settings["ExecStart"]
+        argv = shlex.split(command)
         argv = [Path(argv[0]).name, *argv[1:]]
+        environment = dict(pair.split("=", 1) for line in settings.get("Environment", []) for pair in shlex.split(line))
         found.append(Started(path.name, role_of(argv), argv, environment))
     return found
 
