@@ -21,10 +21,14 @@ ENTRYPOINTS = {
     "party": ["python", "-m", "mpc_inference"],
     "trainer": ["llmos", "federate"],
 }
+SOMEWHERE = [{"ipBlock": {"cidr": "10.0.0.0/8"}}]
 EVERYTHING = {
-    "mpc": {"role": "party1", "peers": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]},
+    "mpc": {"role": "party1", "peers": SOMEWHERE},
+    "mpcClient": {"secret": "llmos-mpc-client", "modelClaim": "llmos-mpc-model", "peers": SOMEWHERE},
     "trainer": {"server": True, "client": True},
-    "gateway": {"tlsSecret": "tls", "redisCaSecret": "ca"},
+    "gateway": {"tlsSecret": "tls"},
+    "store": {"caSecret": "ca"},
+    "vllm": {"tlsSecret": "tls", "adaptersClaim": "llmos-federation-data"},
 }
 
 
@@ -89,17 +93,28 @@ def of_compose() -> list[Started]:
     return found
 
 
+def unit(path: Path) -> dict[str, list[str]]:
+    """A unit's settings by their names; `%i` is 1, and what its file of variables would say stands in the command."""
+    told = {"%i": "1", "$TLS_OPTIONS": "", "${SUPERLINK}": "coordinator.example.org:9400"}
+    found: dict[str, list[str]] = {}
+    text = path.read_text("utf-8").replace("\\\n", " ")
+    for variable, value in told.items():
+        text = text.replace(variable, value)
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not name.startswith("#"):
+            found.setdefault(name, []).append(value)
+    return found
+
+
 def of_units() -> list[Started]:
     found = []
     for path in sorted((DEPLOY / "systemd").glob("*.service")):
-        environment: dict[str, str] = {}
-        argv: list[str] = []
-        for line in path.read_text("utf-8").splitlines():
-            if line.startswith("Environment="):
-                environment |= dict(pair.split("=", 1) for pair in shlex.split(line.partition("=")[2]))
-            elif line.startswith("ExecStart="):
-                argv = shlex.split(line.partition("=")[2].replace("%i", "1"))
+        settings = unit(path)
+        [command] = settings["ExecStart"]
+        argv = shlex.split(command)
         argv = [Path(argv[0]).name, *argv[1:]]
+        environment = dict(pair.split("=", 1) for line in settings.get("Environment", []) for pair in shlex.split(line))
         found.append(Started(path.name, role_of(argv), argv, environment))
     return found
 
@@ -118,14 +133,24 @@ def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
     return [document for name, text in texts.items() if name.endswith(".yaml") for document in yaml.safe_load_all(text) if document]
 
 
+def pods(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The pods' specifications by their component."""
+    found = {}
+    for manifest in manifests:
+        spec = manifest.get("spec", {})
+        pod = spec.get("template") or spec.get("jobTemplate", {}).get("spec", {}).get("template")
+        if pod:
+            found[pod["metadata"]["labels"]["app.kubernetes.io/component"]] = pod["spec"]
+    return found
+
+
 def of_chart() -> list[Started]:
     found = []
     for role in ("dealer", "party0", "party1"):
-        for manifest in rendered(EVERYTHING | {"mpc": {"role": role}}):
-            spec = manifest.get("spec", {})
-            pod = spec.get("template") or spec.get("jobTemplate", {}).get("spec", {}).get("template")
-            for each in pod["spec"]["containers"] if pod else []:
+        for pod in pods(rendered(EVERYTHING | {"mpc": {"role": role}})).values():
+            for each in pod["containers"]:
                 image = each["image"].rpartition("/")[2].partition(":")[0].removeprefix("llmos-").removeprefix("mpc-").partition("-")[0]
                 environment = {variable["name"]: variable["value"] for variable in each.get("env", [])}
-                found.append(Started(f"chart:{role}:{each['name']}", image, ENTRYPOINTS[image] + each["args"], environment))
+                argv = each.get("command", ENTRYPOINTS[image]) + each["args"]
+                found.append(Started(f"chart:{role}:{each['name']}", image, argv, environment))
     return found
