@@ -26,7 +26,7 @@ URL = "http://127.0.0.1:8080"
 MODEL = ROOT / ".llmos" / "models" / "smollm2"
 PROMPT = "What is the capital of France?"
 GATEWAY, STORE = "localhost/llmos-gateway:0.1.0", "store"
-START_S = 400.0  # vLLM on a busy machine
+START_S = 240.0  # vLLM on a busy machine
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
