@@ -35,8 +35,8 @@ test-console: test-env ## the admin console in a real Chromium, with axe-core (i
 	@sh deploy/console_tests.sh
 	@$(PY) -m pytest tests/gateway/console -m 'slow or not slow'
 
-test-faults: test-env ## kill, pause, fill and cut what the gateway stands on, under load (SECONDS=600 for ten minutes of it)
-	@LLMOS_TEST_FAULT_SECONDS=$(or $(SECONDS),60) $(PY) -m pytest tests/faults -m 'slow or not slow' -s
+test-faults: test-env ## kill, pause, fill and cut what the gateway stands on, under load (SECONDS=600 for ten minutes of it; REPORT=1 writes docs/benchmarks/chaos.json)
+	@LLMOS_TEST_FAULT_REPORT=$(REPORT) LLMOS_TEST_FAULT_SECONDS=$(or $(SECONDS),60) $(PY) -m pytest tests/faults -m 'slow or not slow' -s
 
 TOOLS := .venv-tools/bin
 $(TOOLS)/python: deploy/tools.txt constraints-tools.txt

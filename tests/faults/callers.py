@@ -3,14 +3,16 @@
 right       the answer is the caller's own text, to the last character
 refused     an OpenAI error whose code stands in the gateway's error tree
 cut         the connection broke: allowed only where the worker that served it was killed
-wrong       anything else: a changed answer, a stream that ends early without saying so, an untyped error
+wrong       anything else: a changed answer, an untyped error, no answer at all
 """
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 import httpx
@@ -24,6 +26,7 @@ CARDS = ["4111 1111 1111 1111", "4539 1488 0343 6467", "5555 5555 5555 4444"]
 CANARIES = [*MAILS, *CARDS, "Sarah Connor"]
 MODELS = ["echo", "echo", "echo-5", "echo-40"]
 MPC_MODEL = "smollm2-mpc"
+TIMEOUT_S = 75.0
 PRIVATE_SHARE, MPC_SHARE = 0.1, 0.2  # of the requests
 
 
@@ -34,20 +37,40 @@ def codes(kind: type[errors.LlmosError] = errors.LlmosError) -> set[str]:
 TYPED = codes() - {"internal_error"}
 
 
+class Changed(Exception):
+    """An answer that is not the right one."""
+
+
+class EndedEarly(Exception):
+    """The connection ended inside the answer, and the SDK did not say so."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as its caller saw it; moments are of the monotonic clock."""
+
+    kind: str  # ordinary, private, secret_shared
+    began_s: float
+    ended_s: float
+    request_id: str = ""  # of a served one
+
+
 @dataclass
 class Tally:
-    right: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    cut: int = 0
+    served: list[Request] = field(default_factory=list)  # the right answers
+    refused: Counter[str] = field(default_factory=Counter)
+    cut: list[Request] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
-    served_ids: list[str] = field(default_factory=list)
-    private: int = 0
-    secret_shared: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add_refused(self, code: str) -> None:
+    def number(self, kind: str) -> int:
         with self.lock:
-            self.refused[code] = self.refused.get(code, 0) + 1
+            return sum(each.kind == kind for each in self.served)
+
+    def served_since(self, kind: str, moment_s: float) -> bool:
+        """Whether a request that began after the moment has its right answer."""
+        with self.lock:
+            return any(each.kind == kind and each.began_s > moment_s for each in self.served)
 
 
 class Callers:
@@ -71,36 +94,48 @@ class Callers:
         assert not any(thread.is_alive() for thread in self._threads), "a caller hangs"
 
     def _run(self, dice: random.Random) -> None:
-        ordinary = openai.OpenAI(base_url=self.url, api_key=self.key, max_retries=0, timeout=75)
-        private = openai.OpenAI(base_url=self.url, api_key=self.private_key, max_retries=0, timeout=75)
+        ordinary = openai.OpenAI(base_url=self.url, api_key=self.key, max_retries=0, timeout=TIMEOUT_S)
+        private = openai.OpenAI(base_url=self.url, api_key=self.private_key, max_retries=0, timeout=TIMEOUT_S)
         while not self._halt.is_set():
+            draw = dice.random()
+            kind = "private" if draw < PRIVATE_SHARE else "secret_shared" if draw < PRIVATE_SHARE + MPC_SHARE else "ordinary"
+            began_s = time.monotonic()
             try:
-                kind = dice.random()
-                if kind < PRIVATE_SHARE:
-                    self._ask_private(private)
-                elif kind < PRIVATE_SHARE + MPC_SHARE:
-                    self._ask_mpc(ordinary, dice)
+                if kind == "private":
+                    request_id = self._ask_private(private)
+                elif kind == "secret_shared":
+                    request_id = self._ask_mpc(ordinary, dice)
                 else:
-                    self._ask(ordinary, dice)
+                    request_id = self._ask(ordinary, dice)
+                with self.tally.lock:
+                    self.tally.served.append(Request(kind, began_s, time.monotonic(), request_id))
+            except Changed as error:
+                self._add_wrong(str(error))
             except openai.APIStatusError as error:
                 self._judge(error.code, f"{error.status_code} {error.code}")
-            except (openai.APIConnectionError, httpx.HTTPError):
+            except (openai.APITimeoutError, httpx.TimeoutException):
+                self._add_wrong(f"no answer within {TIMEOUT_S:.0f} s")
+            except (openai.APIConnectionError, httpx.HTTPError, EndedEarly):
                 with self.tally.lock:
-                    self.tally.cut += 1
+                    self.tally.cut.append(Request(kind, began_s, time.monotonic()))
                 time.sleep(0.1)
             except openai.APIError as error:  # a stream's error event
                 self._judge(error.code, repr(error))
             time.sleep(dice.uniform(0.0, 0.1))
 
-    def _judge(self, code: str | None, what: str) -> None:
-        if code in TYPED:
-            self.tally.add_refused(str(code))
-            time.sleep(0.1)
-        else:
-            with self.tally.lock:
-                self.tally.wrong.append(what)
+    def _add_wrong(self, what: str) -> None:
+        with self.tally.lock:
+            self.tally.wrong.append(what)
 
-    def _ask(self, client: openai.OpenAI, dice: random.Random) -> None:
+    def _judge(self, code: str | None, what: str) -> None:
+        if code not in TYPED:
+            self._add_wrong(what)
+            return
+        with self.tally.lock:
+            self.tally.refused[code] += 1
+        time.sleep(0.1)
+
+    def _ask(self, client: openai.OpenAI, dice: random.Random) -> str:
         text = f"My name is Sarah Connor. Write to {dice.choice(MAILS)}, my card is {dice.choice(CARDS)}. Number {dice.randrange(40)}."
         model, stream = dice.choice(MODELS), dice.random() < 0.5
         messages = [{"role": "user", "content": text}]
@@ -111,36 +146,25 @@ class Callers:
             for chunk in answer:
                 for choice in chunk.choices:
                     got, finished = got + (choice.delta.content or ""), finished or choice.finish_reason == "stop"
-            if not finished:  # the connection ended inside the answer, and the SDK did not say so
-                with self.tally.lock:
-                    self.tally.cut += 1
-                return
+            if not finished:
+                raise EndedEarly
         else:
             got = answer.choices[0].message.content
-        with self.tally.lock:
-            if got == text:
-                self.tally.right += 1
-                self.tally.served_ids.append(raw.headers["x-request-id"])
-            else:
-                self.tally.wrong.append(f"{model} {'stream' if stream else 'whole'}: {len(got)} of {len(text)} characters, changed")
+        if got != text:
+            raise Changed(f"{model} {'stream' if stream else 'whole'}: {len(got)} of {len(text)} characters, changed")
+        return raw.headers["x-request-id"]
 
-    def _ask_private(self, client: openai.OpenAI) -> None:
+    def _ask_private(self, client: openai.OpenAI) -> str:
         messages = [{"role": "user", "content": "Rate the note of Sarah Connor."}]
-        answer = client.chat.completions.create(model="echo", messages=messages, max_tokens=60)
-        with self.tally.lock:
-            if "score" in answer.choices[0].message.content:
-                self.tally.private += 1
-            else:
-                self.tally.wrong.append("a private answer of another shape")
+        raw = client.chat.completions.with_raw_response.create(model="echo", messages=messages, max_tokens=60)
+        if set(json.loads(raw.parse().choices[0].message.content)) != {"score", "urgent"}:
+            raise Changed("a private answer of another shape")
+        return raw.headers["x-request-id"]
 
-    def _ask_mpc(self, client: openai.OpenAI, dice: random.Random) -> None:
+    def _ask_mpc(self, client: openai.OpenAI, dice: random.Random) -> str:
         opening = dice.choice(list(self.mpc_answers))
         messages = [{"role": "user", "content": f"{opening} {dice.choice(MAILS)}"}]
         raw = client.chat.completions.with_raw_response.create(model=MPC_MODEL, messages=messages, temperature=0, max_tokens=MAX_TOKENS)
-        got = raw.parse().choices[0].message.content
-        with self.tally.lock:
-            if got == self.mpc_answers[opening]:
-                self.tally.secret_shared += 1
-                self.tally.served_ids.append(raw.headers["x-request-id"])
-            else:
-                self.tally.wrong.append("a secret-shared answer that is not the plain model's")
+        if raw.parse().choices[0].message.content != self.mpc_answers[opening]:
+            raise Changed("a secret-shared answer that is not the plain model's")
+        return raw.headers["x-request-id"]

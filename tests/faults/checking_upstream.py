@@ -1,14 +1,15 @@
 """A model server that never lets a planted value pass unseen: `python checking_upstream.py PORT FOLDER`.
 
 It repeats the last user message, whole or streamed, `x-delay-ms` of the model's name (`echo-40`) a chunk. FOLDER/canaries holds one planted
-value a line; a request whose bytes hold one is written to FOLDER/violations, as is each request's count to FOLDER/seen. Both files outlive
-this process, which the tests kill.
+value a line; a request that holds one in its path, headers or body is written to FOLDER/violations, and FOLDER/seen grows by a byte a
+question. Both files outlive this process, which the tests kill.
 """
 
 import asyncio
 import json
 import sys
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import uvicorn
 
@@ -18,13 +19,13 @@ MODELS = ["echo", "echo-5", "echo-40", "echo-200"]
 CHUNK = 6
 
 
-def check(body: bytes) -> None:
-    found = [canary for canary in CANARIES if canary in body]
+def check(scope, body: bytes) -> None:
+    headers = b"\n".join(b": ".join(header) for header in scope["headers"])
+    address = unquote_to_bytes(scope["raw_path"]) + b"?" + unquote_to_bytes(scope["query_string"].replace(b"+", b" "))
+    found = [canary for canary in CANARIES if any(canary in part for part in (address, headers, body))]
     if found:
         with (FOLDER / "violations").open("ab") as file:
             file.write(b" | ".join(found) + b"\n")
-    with (FOLDER / "seen").open("ab") as file:
-        file.write(b".")
 
 
 async def app(scope, receive, send):
@@ -39,6 +40,8 @@ async def app(scope, receive, send):
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
 
+    check(scope, body)
+
     async def answer(value):
         data = json.dumps(value).encode()
         head = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
@@ -48,7 +51,8 @@ async def app(scope, receive, send):
     if scope["path"].endswith("/models"):
         await answer({"object": "list", "data": [{"id": name, "object": "model", "owned_by": "vllm"} for name in MODELS]})
         return
-    check(body)
+    with (FOLDER / "seen").open("ab") as file:
+        file.write(b".")
     request = json.loads(body)
     text = request["messages"][-1]["content"]
     delay_s = int(([*request["model"].split("-"), "0"])[1]) / 1000
