@@ -57,6 +57,7 @@ from gateway.stores.attempts import ValkeyAttempts
 from gateway.stores.audit import ValkeyAudit
 from gateway.stores.audit_files import HeadsFile, Spool
 from gateway.stores.connection import check_fitness, connect
+from gateway.stores.key_holders import KeyHolders
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.limits import ValkeyLimits
@@ -134,6 +135,8 @@ async def _open(
     ring = key_source(settings).load_or_create()
     redis = connect(store_address(settings), timeout_s=_STORE_TIMEOUT_S, max_connections=_STORE_CONNECTIONS)
     stack.push_async_callback(redis.aclose)
+    key_holders = KeyHolders(redis)
+    await stack.enter_async_context(key_holders.announced(ring))
     generating, embedding = _servers(settings, stack)
     pool = DetectorPool(settings.detector_workers, timeout_s=settings.detect_timeout_s)
     stack.push_async_callback(pool.stop)
@@ -188,6 +191,7 @@ async def _open(
     administration = AdminParts(
         policies=policies,
         keys=keys,
+        key_holders=key_holders,
         tenants=tenants,
         rosters=rosters,
         audit=audit,

@@ -26,6 +26,7 @@ from gateway.stores.attempts import ValkeyAttempts
 from gateway.stores.audit import ValkeyAudit
 from gateway.stores.audit_files import HeadsFile
 from gateway.stores.connection import connect
+from gateway.stores.key_holders import KeyHolders
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import Check, ValkeyPolicies
@@ -68,6 +69,7 @@ async def open_administration(settings: Settings, *, detection: bool = False) ->
         yield AdminParts(
             policies=await stack.enter_async_context(ValkeyPolicies(redis, checks=(check_policy, check))),
             keys=ValkeyKeys(redis, ring.index_key("api-keys")),
+            key_holders=KeyHolders(redis),
             tenants=tenants,
             rosters=rosters,
             audit=await stack.enter_async_context(ValkeyAudit(redis, audit_keys, heads_file=heads)),

@@ -18,6 +18,7 @@ from gateway.ports import Detector, Pseudonyms
 from gateway.stores.aliases import ValkeyAliases
 from gateway.stores.attempts import ValkeyAttempts
 from gateway.stores.audit import ValkeyAudit
+from gateway.stores.key_holders import KeyHolders
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import ValkeyPolicies
@@ -41,6 +42,7 @@ class AdminParts:
 
     policies: ValkeyPolicies
     keys: ValkeyKeys
+    key_holders: KeyHolders
     tenants: ValkeyTenants
     rosters: Rosters
     audit: ValkeyAudit

@@ -2,7 +2,7 @@
 
 What is kept of a person's data is the vault: values under a key per conversation, wrapped by a key that lives outside
 the store. Erasing deletes the wrapped key and the sealed values and rewrites the append-only file. A backup of the store
-that was taken before still holds both: retire the wrapping key (`KeyRing.retired`) to shred those too. The audit holds
+that was taken before still holds both: retire the wrapping key (`llmos keyring retire`) to shred those too. The audit holds
 no personal data of the persons in the texts, and is kept.
 """
 

@@ -1,4 +1,4 @@
-"""The rights of data subjects: erase what the vault keeps, shred its keys, and write the record of processing."""
+"""The rights of data subjects: erase what the vault keeps, and write the record of processing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from typing import Annotated
 
 import typer
 
-from gateway.admin.acting import acting
 from gateway.admin.parts import AdminParts
 from gateway.admin.privacy import erase_conversation, erase_tenant, record_of_processing
 from gateway.commands._administer import administer, operator
-from gateway.serving.keys import key_source
-from gateway.settings import Settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -49,32 +46,6 @@ def erase(
             typer.echo("There was nothing (any more): a conversation ends by its retention too.", err=True)
         if not erased.compacted:
             typer.echo("The store did not rewrite its append-only file; deleted bytes may still lie on its disk.", err=True)
-
-    administer(work)
-
-
-@app.command(name="rotate-key")
-def rotate_key(
-    retire: Annotated[str | None, typer.Option(help="Also remove this key: whatever it wrapped can never be read again.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Add a key to the key ring; new conversations are wrapped by it, old ones when they are next used. Restart the gateways after it.
-
-    With --retire an old key goes for good, and with it what backups of the store still hold of conversations under it.
-    """
-    settings = Settings.from_process()
-    path, source = settings.master_key_path, key_source(settings)
-    if retire is not None and not yes:
-        typer.confirm(f"Remove the key {retire!r} from {path}? Conversations under it are lost. This can't be undone.", abort=True)
-
-    async def work(parts: AdminParts) -> None:
-        ring = source.load()
-        changed = ring.rotated() if retire is None else ring.retired(retire)
-        action = "privacy.rotate_key" if retire is None else "privacy.retire_key"
-        async with acting(parts, operator(), action, target=changed.current_id if retire is None else retire):
-            source.save(changed)
-        said = f"{changed.current_id} wraps from now on" if retire is None else f"{retire} is gone"
-        typer.echo(f"{path}: {said}. Copy the file to every replica, and restart the gateways.")
 
     administer(work)
 

@@ -1,9 +1,9 @@
 """The key ring wraps short secrets under rotating master keys.
 
 It stands under the vault: each conversation has its own random key, which is stored only wrapped by the ring. Every
-wrapped value carries the id of the master key that wrapped it, so that a rotation needs no re-encryption: new
-conversations use the newest key, old ones stay readable until their key is retired from the file, which erases them
-for good (crypto-shredding: NIST SP 800-88r1, section 2.6).
+wrapped value carries the id of the master key that wrapped it, so that several keys serve at once: new conversations
+use the current key, old ones stay readable until their key is retired from the file, which erases them for good
+(crypto-shredding: NIST SP 800-88r1, section 2.6).
 
 File format, one key a line: `<id> <base64 of 32 bytes>`. The line `index` is the root of keyed hashes (store keys,
 the `hash` action) and does not rotate: it hides identities in the store but decrypts nothing. The last other line is the
@@ -118,11 +118,6 @@ class KeyRing:
             cls.generate().save(path)
         return cls.load(path)
 
-    def rotated(self) -> KeyRing:
-        """A ring with one more key, which is current. Old keys still open what they wrapped."""
-        staged = self.staged()
-        return staged.activated(staged.ids[-1])
-
     def staged(self) -> KeyRing:
         """A ring with one more key, the last of `ids`, under which nothing is written yet."""
         number = 1 + max((int(m[1]) for m in map(re.compile(r"k(\d+)").fullmatch, self._keys) if m), default=0)
@@ -140,8 +135,13 @@ class KeyRing:
 
     @property
     def ids(self) -> list[str]:
-        """Every key's id, the newest last."""
+        """Every key's id."""
         return list(self._keys)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """For each id 16 hexadecimal digits that tell two keys apart and say nothing else of them (HMAC-SHA-256 as a PRF)."""
+        return {key_id: self._subkey(key_id, "fingerprint").hex()[:16] for key_id in self._keys}
 
     @property
     def current_id(self) -> str:

@@ -27,6 +27,7 @@ from gateway.stores.aliases import ValkeyAliases
 from gateway.stores.attempts import ValkeyAttempts
 from gateway.stores.audit import ValkeyAudit
 from gateway.stores.audit_files import HeadsFile
+from gateway.stores.key_holders import KeyHolders
 from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import ValkeyPolicies
@@ -63,6 +64,7 @@ async def parts(valkey: str, tmp_path: Path) -> AsyncIterator[AdminParts]:
         yield AdminParts(
             policies=await stack.enter_async_context(policies),
             keys=await stack.enter_async_context(ValkeyKeys(redis, ring.index_key("api-keys"))),
+            key_holders=KeyHolders(redis),
             tenants=tenants,
             rosters=Rosters(RedisRosterStore(redis), ring, tmp_path / "rosters"),
             audit=audit,

@@ -21,7 +21,7 @@ def opens(ring: KeyRing, other: KeyRing) -> bool:
 
 
 def test_a_ring_of_the_environment_is_read_and_never_shown_or_written(tmp_path: Path):
-    ring = KeyRing.generate().rotated()
+    ring = KeyRing.generate().staged().activated("k2")
     settings = Settings.read({"LLMOS_MASTER_KEY": ring.text().replace("\n", ";"), "LLMOS_ENV": "production"})
     source = key_source(settings)
     assert isinstance(source, TextSource)
@@ -68,7 +68,7 @@ def test_a_ring_sealed_by_an_hsm_survives_and_a_changed_file_or_wrong_pin_does_n
     assert source.path.stat().st_mode & 0o777 == 0o600
     assert ring.text().encode() not in content
     assert opens(ring, source.load())
-    rotated = ring.rotated()
+    rotated = ring.staged().activated("k2")
     source.save(rotated)
     assert source.load().current_id == "k2"
     with pytest.raises(KeyRingError, match=r"can't be read|is not|needs a line"):

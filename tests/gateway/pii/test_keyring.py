@@ -22,7 +22,7 @@ def test_a_file_is_created_once_private_and_read_again(tmp_path: Path):
 def test_a_rotated_ring_survives_its_file_and_opens_old_values(tmp_path: Path):
     ring = KeyRing.generate()
     old = ring.wrap(b"secret", b"scope", purpose="p")
-    ring.rotated().save(tmp_path / "k")
+    ring.staged().activated("k2").save(tmp_path / "k")
     rotated = KeyRing.load(tmp_path / "k")
     assert rotated.current_id == "k2"
     assert rotated.unwrap(old, b"scope", purpose="p") == b"secret"
@@ -67,7 +67,7 @@ def test_encryption_in_place_is_the_tenants():
     token = seal("Sarah Connor", "PERSON", ring, "tenant", b"n" * 32)
     assert token == seal("Sarah Connor", "PERSON", ring, "tenant", b"n" * 32), "one value, one token in a conversation"
     assert token != seal("Sarah Connor", "PERSON", ring, "tenant", b"m" * 32)
-    assert unseal(token, ring.rotated(), "tenant") == "Sarah Connor"
+    assert unseal(token, ring.staged().activated("k2"), "tenant") == "Sarah Connor"
     with pytest.raises(KeyRingError):
         unseal(token, ring, "other")
     with pytest.raises(KeyRingError):
@@ -76,5 +76,5 @@ def test_encryption_in_place_is_the_tenants():
 
 def test_hashes_are_linkable_within_a_tenant_only():
     ring = KeyRing.generate()
-    assert keyed_hash("Sarah  CONNOR", "PERSON", ring, "t") == keyed_hash("sarah connor", "PERSON", ring.rotated(), "t")
+    assert keyed_hash("Sarah  CONNOR", "PERSON", ring, "t") == keyed_hash("sarah connor", "PERSON", ring.staged().activated("k2"), "t")
     assert keyed_hash("sarah connor", "PERSON", ring, "t") != keyed_hash("sarah connor", "PERSON", ring, "u")

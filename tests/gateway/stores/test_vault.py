@@ -115,7 +115,7 @@ async def test_entries_expire_and_can_be_forgotten(redis: Redis):
 async def test_rotation_rewraps_and_retiring_shreds(redis: Redis):
     scope = ConversationScope("t", "k", "c")
     token = await replace(redis, scope, "Sarah Connor", "PERSON")
-    rotated = RING.rotated()
+    rotated = RING.staged().activated("k2")
     assert await replace(redis, scope, "Sarah Connor", "PERSON", rotated) == token
     assert await replace(redis, scope, "Sarah Connor", "PERSON", rotated.retired("k1")) == token, "the first use rewrapped it"
     with pytest.raises(StoreUnavailable):
