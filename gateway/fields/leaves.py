@@ -30,11 +30,8 @@ def unescape_unicode(text: str) -> str:
 
     def decoded(match: re.Match[str]) -> str:
         escapes = match.group()
-        units = [int(escapes[i + 2 : i + 6], 16) for i in range(0, len(escapes), 6)]
-        raw = b"".join(unit.to_bytes(2, "big") for unit in units)
-        try:
-            characters = raw.decode("utf-16-be")
-        except UnicodeDecodeError:
+        characters: str = json.loads(f'"{escapes}"')
+        if any("\ud800" <= c <= "\udfff" for c in characters):
             return escapes
         return "".join(c if ord(c) > 0x9F else f"\\u{ord(c):04x}" for c in characters)
 
