@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 
+from gateway.pii.keyring import KeyRing
 from gateway.serving.free_ports import free_port
 from gateway.serving.vllm_server import VllmServer
 from gateway.settings import Settings
 from tests.deploy.files import DEPLOY, ROOT, TOOLS, Started, of_chart, of_compose, of_containers, of_units
-from tests.faults.rig import KEY, Upstream, running
+from tests.faults.rig import KEY, Process, Upstream, answers, running
 
 tools = pytest.mark.skipif(not TOOLS.exists(), reason="the tools' environment is missing: make tools")
 
@@ -122,41 +122,25 @@ def test_the_gateway_of_each_file_serves_by_that_command(source, tmp_path):
         pytest.skip("the tools' environment is missing: make tools")
     (tmp_path / "upstream").mkdir()
     upstream, port = Upstream(tmp_path / "upstream", ["Sarah Connor"]), free_port()
-    with running(upstream):
-        from gateway.pii.keyring import KeyRing
-
-        KeyRing.generate().save(tmp_path / "master.key")
-        here = {
-            "LLMOS_UPSTREAM": upstream.url,
-            "LLMOS_PORT": str(port),
-            "LLMOS_HOST": "127.0.0.1",
-            "LLMOS_DATA_DIR": str(tmp_path / "data"),
-            "LLMOS_DEV_KEY": KEY,
-            "LLMOS_ENV": "development",
-            "LLMOS_DETECTOR_WORKERS": "1",
-        }
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("LLMOS_")} | {"PYTHONPATH": str(ROOT)}
-        others = ("LLMOS_REDIS_URL", "LLMOS_MPC_CONFIG")
-        kept = {k: v for k, v in started.environment.items() if k.startswith("LLMOS_") and not k.endswith("_FILE") and k not in others}
-        environment |= kept | here | {"LLMOS_MASTER_KEY_FILE": str(tmp_path / "master.key")}
-        with (tmp_path / "log").open("wb") as log:
-            process = subprocess.Popen([sys.executable, "-m", "gateway.cli", *started.argv[1:]], env=environment, stdout=log, stderr=log)
-        try:
-            end_s = time.monotonic() + 240
-            while True:
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                assert time.monotonic() < end_s, (tmp_path / "log").read_text()
-                try:
-                    if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=10).status_code == 200:
-                        break
-                except httpx.HTTPError:
-                    pass
-                time.sleep(0.2)
-            body = {"model": "echo", "messages": [{"role": "user", "content": "I am Sarah Connor."}]}
-            url = f"http://127.0.0.1:{port}/v1/chat/completions"
-            answer = httpx.post(url, json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=60)
-            assert answer.json()["choices"][0]["message"]["content"] == "I am Sarah Connor."
-        finally:
-            process.terminate()
-            assert process.wait(60) == 0
+    KeyRing.generate().save(tmp_path / "master.key")
+    here = {
+        "LLMOS_UPSTREAM": upstream.url,
+        "LLMOS_PORT": str(port),
+        "LLMOS_HOST": "127.0.0.1",
+        "LLMOS_DATA_DIR": str(tmp_path / "data"),
+        "LLMOS_DEV_KEY": KEY,
+        "LLMOS_ENV": "development",
+        "LLMOS_DETECTOR_WORKERS": "1",
+        "LLMOS_MASTER_KEY_FILE": str(tmp_path / "master.key"),
+    }
+    others = ("LLMOS_REDIS_URL", "LLMOS_MPC_CONFIG")
+    kept = {k: v for k, v in started.environment.items() if k.startswith("LLMOS_") and not k.endswith("_FILE") and k not in others}
+    gateway = Process([sys.executable, "-m", "gateway.cli", *started.argv[1:]], tmp_path / "log", kept | here)
+    with running(upstream, gateway):
+        url = f"http://127.0.0.1:{port}"
+        gateway.await_true(lambda: answers(url + "/readyz"))
+        body = {"model": "echo", "messages": [{"role": "user", "content": "I am Sarah Connor."}]}
+        answer = httpx.post(url + "/v1/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=60)
+        assert answer.json()["choices"][0]["message"]["content"] == "I am Sarah Connor."
+        assert gateway.stop(60) == 0
     assert not upstream.violations()

@@ -9,23 +9,24 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import openai
 import pytest
 import yaml
 
 from gateway.serving.valkey import server_binary
 from tests.deploy.files import DEPLOY, ROOT, TOOLS
-from tests.faults.rig import await_true
+from tests.faults.rig import answers
 
 KEY = "sk-llmos-images-0000"
 URL = "http://127.0.0.1:8080"
 MODEL = ROOT / ".llmos" / "models" / "smollm2"
 PROMPT = "What is the capital of France?"
-GATEWAY, STORE = "localhost/llmos-gateway:0.1.0", "store"
+SERVICES = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+OURS = {service["image"] for service in SERVICES.values() if "build" in service and service.get("profiles", ["mpc"]) == ["mpc"]}
 START_S = 240.0  # vLLM on a busy machine
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -42,12 +43,12 @@ def present(image: str) -> bool:
 
 def without_registry() -> dict:
     """Where the store's image cannot be had: the Valkey that the gateway's image holds, by the same arguments."""
-    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"][STORE]
+    service = SERVICES["store"]
     if present(service["image"]):
         return {}
     inside = "/opt/llmos/lib/python3.11/site-packages/" + str(server_binary()).partition("site-packages/")[2]
     return {
-        "image": GATEWAY,
+        "image": SERVICES["gateway"]["image"],
         "user": "65532:65532",
         "entrypoint": [inside],
         "command": [*service["command"][1:], "--dir", "/var/lib/llmos", "--bind", "0.0.0.0", "--protected-mode", "no"],
@@ -58,6 +59,8 @@ def without_registry() -> dict:
 @pytest.fixture(scope="module")
 def mpc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What docs/operations.md tells to prepare for --profile mpc."""
+    if not all(map(present, OURS)):
+        pytest.skip("needs podman and the images: make images")
     out = tmp_path_factory.mktemp("mpc")
     argv = [sys.executable, "-m", "gateway.cli", "mpc", "init", "--out", out, "--model", MODEL]
     argv += ["--dealer", "dealer:9500", "--party0", "party0:9501", "--party1", "party1:9502"]
@@ -69,25 +72,24 @@ def mpc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory, mpc: Path) -> Iterator[str]:
     """compose.yaml up, with --profile mpc; the prefix of its containers' names."""
-    if not (present(GATEWAY) and present("localhost/llmos-vllm-cpu:0.1.0") and present("localhost/llmos-mpc-party:0.1.0")):
-        pytest.skip("needs podman and the images: make images")
     override = tmp_path_factory.mktemp("compose") / "override.yaml"
-    override.write_text(yaml.safe_dump({"services": {STORE: without_registry()}}))
+    override.write_text(yaml.safe_dump({"services": {"store": without_registry()}}))
     compose = [str(TOOLS / "podman-compose"), "-f", str(DEPLOY / "compose.yaml"), "-f", str(override), "--profile", "mpc"]
     environment = os.environ | {"LLMOS_DEV_KEY": KEY, "LLMOS_MPC_DIR": str(mpc), "LLMOS_MPC_CONFIG": "/etc/llmos/mpc/mpc.yaml"}
     try:
         subprocess.run([*compose, "up", "--detach", "--no-build"], check=True, timeout=300, env=environment)
-        await_true(lambda: ready(), START_S, podman("ps", "--all").stdout)
+        end_s = time.monotonic() + START_S
+        while not answers(URL + "/readyz"):
+            assert time.monotonic() < end_s, last_words()
+            time.sleep(1)
         yield "llmos"
     finally:
         subprocess.run([*compose, "down", "--volumes"], check=False, timeout=300, env=environment)
 
 
-def ready() -> bool:
-    try:
-        return httpx.get(URL + "/readyz", timeout=10).status_code == 200
-    except httpx.HTTPError:
-        return False
+def last_words() -> str:
+    names = podman("ps", "--all", "--format", "{{.Names}}").stdout.split()
+    return "\n".join(f"{name}: {said.stdout}{said.stderr}" for name in names if (said := podman("logs", "--tail", 5, name, check=False)))
 
 
 def inside(container: str, program: str) -> str:

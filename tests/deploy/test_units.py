@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
 from federated_trainer.network import make_certificates
@@ -20,7 +17,7 @@ from mpc_inference import launch
 from mpc_inference.native.core import core
 from tests.deploy.files import DEPLOY, ROOT, Started, of_units, unit
 from tests.faults.certificates import Authority
-from tests.faults.rig import Gateway, Process, await_true, running
+from tests.faults.rig import Gateway, Process, answers, listens, running
 
 UNITS = {path.name: unit(path) for path in sorted((DEPLOY / "systemd").glob("*.service"))}
 STARTED = {started.source: started for started in of_units()}
@@ -106,15 +103,7 @@ def test_the_superlink_lives_under_the_filters(tmp_path):
     started = STARTED["llmos-superlink.service"]
     superlink = Process(under_the_unit(started, told), tmp_path / "log", started.environment)
     with running(superlink):
-
-        def takes_connections() -> bool:
-            assert superlink.process is not None
-            assert superlink.process.poll() is None, superlink.log.read_text()
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-                return True
-            return False
-
-        await_true(takes_connections, 120, "the SuperLink takes no connection")
+        superlink.await_true(lambda: listens(port), 120)
     assert (flower / "superlink.db").exists()
 
 
@@ -143,17 +132,10 @@ def test_gateway_and_vllm_live_under_the_filters_with_both_certificates(vllm_pyt
     context = ssl.create_default_context(cafile=authority.file)
     context.load_cert_chain(client.certificate, client.key)
     with running(vllm):
-
-        def healthy(verify: ssl.SSLContext) -> bool:
-            assert vllm.process is not None
-            assert vllm.process.poll() is None, vllm.log.read_text()
-            try:
-                return httpx.get(f"https://localhost:{port}/health", verify=verify, timeout=10).status_code == 200
-            except httpx.HTTPError:
-                return False
-
-        await_true(lambda: healthy(context), 270, "vLLM does not answer")
-        assert not healthy(ssl.create_default_context(cafile=authority.file))
+        health = f"https://localhost:{port}/health"
+        vllm.await_true(lambda: answers(health, verify=context), 270)
+        assert not answers(health, verify=ssl.create_default_context(cafile=authority.file))
+        assert answers(health, verify=context), "it refuses the other while it lives"
         with running(gateway):
             answer = gateway.client().chat.completions.create(
                 model="smollm2", messages=[{"role": "user", "content": "What is the capital of France?"}], max_tokens=16, temperature=0

@@ -1,6 +1,5 @@
 """The wheel holds what the gateway needs: built, installed into a clean environment, started from there, and asked."""
 
-import os
 import subprocess
 import sys
 import zipfile
@@ -10,7 +9,7 @@ import httpx
 import pytest
 
 from gateway.serving.free_ports import free_port
-from tests.faults.rig import KEY, Upstream, await_true, running
+from tests.faults.rig import KEY, Process, Upstream, answers, running
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_the_wheel_builds_installs_and_serves(tmp_path):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LLMOS_") and name != "PYTHONPATH"}
     source = tmp_path / "source"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=True, timeout=120)
     subprocess.run(
@@ -52,22 +50,12 @@ def test_the_wheel_builds_installs_and_serves(tmp_path):
         "LLMOS_DEV_KEY": KEY,
         "LLMOS_DETECTOR_WORKERS": "1",
     }
-    with running(upstream), (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([llmos, "serve", "--port", str(port)], env=environment | settings, cwd=tmp_path, stdout=log, stderr=log)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            await_true(lambda: _ready(url), 120, (tmp_path / "log").read_text())
-            body = {"model": "echo", "messages": [{"role": "user", "content": "I am Sarah Connor."}]}
-            answer = httpx.post(url + "/v1/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=60)
-            assert answer.json()["choices"][0]["message"]["content"] == "I am Sarah Connor."
-        finally:
-            process.terminate()
-            assert process.wait(60) == 0
+    gateway = Process([llmos, "serve", "--port", str(port)], tmp_path / "log", settings | {"PYTHONPATH": ""}, cwd=tmp_path)
+    with running(upstream, gateway):
+        url = f"http://127.0.0.1:{port}"
+        gateway.await_true(lambda: answers(url + "/readyz"), 120)
+        body = {"model": "echo", "messages": [{"role": "user", "content": "I am Sarah Connor."}]}
+        answer = httpx.post(url + "/v1/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=60)
+        assert answer.json()["choices"][0]["message"]["content"] == "I am Sarah Connor."
+        assert gateway.stop(60) == 0
     assert not upstream.violations()
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(url + "/readyz", timeout=10).status_code == 200
-    except httpx.HTTPError:
-        return False

@@ -13,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import pytest
 
 from gateway.serving.free_ports import free_port
+from tests.faults.rig import answers
 
 KEY = "sk-llmos-end-to-end"
 ROOT = Path(__file__).parents[2]
@@ -56,14 +56,9 @@ def serving(upstream: str, data_dir: Path, port: int, **settings: str) -> Iterat
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 240
-        while True:
+        while not answers(url + "/readyz"):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
-            try:
-                if httpx.get(url + "/readyz", timeout=5).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                pass
             time.sleep(0.2)
         yield Serving(url, data_dir, log)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +32,19 @@ def await_true(what, deadline_s: float, text: str) -> None:
         time.sleep(0.05)
 
 
+def answers(url: str, **more) -> bool:
+    """Whether it answers with 200; `more` goes to httpx."""
+    try:
+        return httpx.get(url, timeout=10, **more).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+
 def children(pid: int, *, name: str = "") -> list[int]:
     """The processes below `pid` whose command line holds `name`."""
     found, todo = [], [pid]
@@ -53,19 +67,29 @@ class Process:
     argv: Sequence[str]
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LLMOS_")} | {"PYTHONPATH": str(ROOT)}
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                tethered(list(self.argv)), env=environment | self.environment, stdout=out, stderr=out, start_new_session=True
+                tethered(list(self.argv)), cwd=self.cwd, env=environment | self.environment, stdout=out, stderr=out, start_new_session=True
             )
 
     @property
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
+
+    def await_true(self, what, deadline_s: float = START_DEADLINE_S) -> None:
+        """Fails with the log as it then stands: at the deadline, or once the process has ended."""
+        end_s = time.monotonic() + deadline_s
+        while not what():
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end_s, self.log.read_text()
+            time.sleep(0.1)
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -149,19 +173,11 @@ class Gateway(Process):
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def answers(self, path: str, **more) -> bool:
-        try:
-            return httpx.get(self.url + path, timeout=10, **more).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return answers(self.url + path, **more)
 
     def start(self, until: str = "/readyz", **more) -> None:
         super().start()
-        end_s = time.monotonic() + START_DEADLINE_S
-        while not self.answers(until, **more):
-            assert self.process is not None
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end_s, self.log.read_text()
-            time.sleep(0.1)
+        self.await_true(lambda: self.answers(until, **more))
 
     def workers(self) -> list[int]:
         return list(children(self.pid, name="spawn_main"))

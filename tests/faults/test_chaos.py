@@ -33,7 +33,7 @@ from gateway.stores.keys import ValkeyKeys
 from gateway.stores.ledger import RedisLedger
 from gateway.stores.policies import ValkeyPolicies
 from tests.faults.callers import CANARIES, Callers, Request, Tally
-from tests.faults.rig import ROOT, Gateway, Store, Upstream, await_true, running
+from tests.faults.rig import ROOT, Gateway, Store, Upstream, answers, await_true, running
 from tests.faults.tiny_mpc import TinyMpc
 
 SECONDS = float(os.environ.get("LLMOS_TEST_FAULT_SECONDS", "40"))
@@ -203,19 +203,12 @@ async def audit_of(store: Store, gateway: Gateway) -> tuple[dict[str, set[str]],
 def test_the_checking_upstream_sees_a_value_in_a_path_a_header_and_a_body(tmp_path):
     upstream = Upstream(tmp_path, ["Sarah Connor"])
     with running(upstream):
-        await_true(lambda: _listens(upstream), 60, "it does not listen")
+        upstream.await_true(lambda: answers(upstream.url + "/models"), 60)
         assert not upstream.violations()
         httpx.get(upstream.url + "/models", params={"q": "Sarah Connor"})
         httpx.get(upstream.url + "/models", headers={"x-user": "Sarah Connor"})
         httpx.post(upstream.url + "/chat/completions", json={"model": "echo", "messages": [{"content": "I am Sarah Connor"}]})
     assert upstream.violations().splitlines() == ["Sarah Connor"] * 3
-
-
-def _listens(upstream: Upstream) -> bool:
-    try:
-        return httpx.get(upstream.url + "/models").status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from tests.faults.rig import KEY, Gateway, Process, Upstream, await_true, running
+from tests.faults.rig import KEY, Gateway, Process, Upstream, answers, await_true, running
 
 TEXT = "My name is Sarah Connor, my mail is sarah.connor@cyberdyne.com. " * 3
 LONG = [{"role": "user", "content": TEXT * 5}]  # half a minute at a chunk every 200 ms
@@ -22,16 +22,9 @@ def upstream(tmp_path):
     (tmp_path / "upstream").mkdir()
     server = Upstream(tmp_path / "upstream", CANARIES)
     with running(server):
-        await_true(lambda: httpx.get(server.url + "/models").status_code == 200 if _listens(server.port) else False, 90, "no upstream")
+        server.await_true(lambda: answers(server.url + "/models"), 90)
         yield server
     assert not server.violations()
-
-
-def _listens(port: int) -> bool:
-    import socket
-
-    with socket.socket() as attempt:
-        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _cpu_s(pid: int) -> float:
